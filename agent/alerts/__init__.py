@@ -1,0 +1,1 @@
+"""How people are told: the outbox, its delivery, and one file a channel."""

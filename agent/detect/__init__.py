@@ -1,0 +1,1 @@
+"""Which series leak: pure functions from history to verdicts."""

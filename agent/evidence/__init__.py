@@ -1,0 +1,1 @@
+"""What leaks: captures taken from a process without hurting it."""

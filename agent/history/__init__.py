@@ -1,0 +1,1 @@
+"""What was seen: block minima at several resolutions in memory, SQLite beneath."""

@@ -1,0 +1,295 @@
+"""The frozen values every room speaks in: processes, samples, verdicts, incidents, alerts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
+
+
+class Instant(NamedTuple):
+    """One moment on two clocks."""
+
+    t_s: float
+    """Seconds since the machine booted (CLOCK_BOOTTIME): for durations."""
+    wall_s: float
+    """Seconds since the epoch: for people and for what must survive a reboot."""
+
+    def wall_at(self, t_s: float) -> float:
+        """Return the wall time of another boot-clock moment, as seen from this one."""
+        return self.wall_s + (t_s - self.t_s)
+
+
+class ProcessKey(NamedTuple):
+    """One life of one process: a pid alone is used again, a pid with its start time is not."""
+
+    pid: int
+    start_ticks: int
+    """Field 22 of /proc/PID/stat (proc(5)), clock ticks since boot."""
+    boot_id: str
+    """First eight characters of /proc/sys/kernel/random/boot_id."""
+
+    def __str__(self) -> str:
+        return f"{self.pid}-{self.start_ticks}-{self.boot_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> ProcessKey:
+        """Read what `str()` wrote. Raises ValueError for anything else."""
+        pid, start_ticks, boot_id = text.split("-", 2)
+        return cls(int(pid), int(start_ticks), boot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Who a process is, read once when it is discovered. All text is safe to print on one line."""
+
+    key: ProcessKey
+    name: str
+    """The kernel's comm."""
+    command: str
+    """The command line, arguments joined by spaces."""
+    exe: str
+    """Path of the executable; empty where it may not be read."""
+    user: str
+    parent_pid: int
+    cgroup: str
+    """The cgroup path (v2, else the v1 memory controller's), "/" for the root."""
+    started_t_s: float
+    """When it started, on the boot clock."""
+    runtime: str
+    """One of "python", "node", "jvm", "go", "native" or "unknown" (not readable)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The memory at which a process is killed or can get no more."""
+
+    limit_bytes: int
+    source: str
+    """Where it was found, e.g. "memory.max of /system.slice/api.service" or "host MemTotal"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one poll of one process saw. None is what could not be read."""
+
+    t_s: float
+    rss_bytes: int
+    heap_bytes: int
+    """Anonymous memory (resident minus shared in statm), swapped-out pages included."""
+    shared_bytes: int
+    """File-backed and shared-memory pages."""
+    swap_bytes: int
+    threads: int
+    fds: int | None
+    cpu_s: float
+    """User and system CPU seconds used so far."""
+
+
+class State(IntEnum):
+    """How bad it is; comparable."""
+
+    SOUND = 0
+    SUSPECT = 1
+    WARNING = 2
+    CRITICAL = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Event(StrEnum):
+    """Why people are told."""
+
+    LEAK = "leak"
+    """The detector's judgement."""
+    THRESHOLD = "threshold"
+    """A plain limit of the configuration, whatever the detector thinks."""
+
+
+class Subject(StrEnum):
+    """What an incident is about: one incident a service and subject at a time."""
+
+    HEAP = "heap"
+    """Anonymous memory or the runtime's own heap grows."""
+    SHARED = "shared"
+    """File-backed or shared memory grows."""
+    THREADS = "threads"
+    FDS = "fds"
+    HEAP_PERCENT = "heap-percent"
+    """Memory is close to its limit."""
+    COLLECTIONS = "collections"
+    """The collector runs too often."""
+
+
+class Estimate(NamedTuple):
+    """A figure with its 90 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One consideration of a verdict, with its numbers, passed or failed."""
+
+    name: str
+    """A stable word for machines, e.g. "too-young"."""
+    passed: bool
+    """True when it speaks for a leak."""
+    text: str
+    """The sentence for people, e.g. "floors rose 9 of 10 blocks"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one evaluation says about one subject of one process.
+
+    Amounts and rates are bytes (an hour) for memory, and plain counts for threads and descriptors.
+    """
+
+    t_s: float
+    subject: Subject
+    state: State
+    event: Event
+    rate: Estimate | None
+    """Growth an hour with its interval; None where nothing can be said."""
+    onset_t_s: float | None
+    growth: float
+    """Grown since the onset."""
+    current: float
+    limit: float | None
+    exhaustion_hours: Estimate | None
+    """Hours until `limit`; None where the evidence does not carry a forecast."""
+    reasons: tuple[Reason, ...]
+    young: bool = False
+    """The process has not lived long enough for a settled baseline."""
+
+    @property
+    def percent(self) -> float | None:
+        """Current as percent of the limit."""
+        return None if not self.limit else 100.0 * self.current / self.limit
+
+
+class Transition(StrEnum):
+    """What happened to an incident."""
+
+    OPENED = "opened"
+    WORSENED = "worsened"
+    REMINDED = "reminded"
+    RESOLVED = "resolved"
+    GONE = "gone"
+
+    @property
+    def ends(self) -> bool:
+        """Whether the incident is over after it."""
+        return self in (Transition.RESOLVED, Transition.GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a capture found, as far as an alert tells it."""
+
+    directory: str
+    """Where the capture lies on the host; empty when nothing could be taken."""
+    gist: tuple[str, ...] = ()
+    """The findings in a line each, e.g. "top stack: handlers.remember:88 in 11 of 12 threads"."""
+    missing: tuple[str, ...] = ()
+    """What could not be taken and why, a sentence each."""
+    files: tuple[str, ...] = ()
+    """Names of the files in the directory, most telling first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Everything a channel may tell about one transition of one incident. Plain values only (JSON)."""
+
+    incident_id: str
+    """Short and unique, e.g. "7f3a9c21"; the de-duplication key is made of it."""
+    sequence: int
+    """The number of the transition within its incident, from 1."""
+    transition: Transition
+    event: Event
+    subject: Subject
+    severity: State
+    service: str
+    host: str
+    at_wall_s: float
+    """When the transition happened."""
+    since_wall_s: float
+    """When the growth began (the onset), or when the incident opened where there is none."""
+    age_s: float
+    """How old the process is."""
+    pid: int
+    process: str
+    """The process's name."""
+    command: str
+    rate: Estimate | None
+    growth: float
+    current: float
+    limit: float | None
+    limit_source: str
+    exhaustion_hours: Estimate | None
+    reasons: tuple[Reason, ...]
+    labels: dict[str, str] = field(default_factory=dict)
+    pids: tuple[int, ...] = ()
+    """Every process of the service that the incident holds, the leading one first."""
+    evidence: Evidence | None = None
+    young: bool = False
+    drill: bool = False
+    """A rehearsal: every channel marks it as a test."""
+    note: str = ""
+    """Why the transition happened, e.g. "floor flat for 95m"."""
+
+    @property
+    def dedup_key(self) -> str:
+        """Return the key that every channel de-duplicates an incident by."""
+        return f"leakwatch-{self.incident_id}"
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds since the growth began."""
+        return max(0.0, self.at_wall_s - self.since_wall_s)
+
+    @property
+    def percent(self) -> float | None:
+        """Current as percent of the limit."""
+        return None if not self.limit else 100.0 * self.current / self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_json` reads them back."""
+        return asdict(self) | {
+            "transition": str(self.transition),
+            "event": str(self.event),
+            "subject": str(self.subject),
+            "severity": str(self.severity),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Alert:
+        """Read what `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+        known = dict(data)
+        evidence = known.pop("evidence")
+        return cls(
+            **known
+            | {
+                "transition": Transition(known["transition"]),
+                "event": Event(known["event"]),
+                "subject": Subject(known["subject"]),
+                "severity": State[known["severity"].upper()],
+                "rate": _estimate(known["rate"]),
+                "exhaustion_hours": _estimate(known["exhaustion_hours"]),
+                "reasons": tuple(Reason(**r) for r in known["reasons"]),
+                "pids": tuple(known["pids"]),
+            },
+            evidence=None if evidence is None else _evidence(evidence),
+        )
+
+
+def _estimate(values: list[float] | None) -> Estimate | None:
+    return None if values is None else Estimate(*values)
+
+
+def _evidence(data: dict[str, Any]) -> Evidence:
+    return Evidence(data["directory"], tuple(data["gist"]), tuple(data["missing"]), tuple(data["files"]))

@@ -1,0 +1,22 @@
+"""Text from outside made safe to print: one line, no control characters, bounded."""
+
+from __future__ import annotations
+
+MAX_NAME_CHARS = 64
+MAX_COMMAND_CHARS = 512
+
+
+def one_line(raw: bytes | str, limit_chars: int = MAX_COMMAND_CHARS) -> str:
+    r"""Return printable text on one line: invalid UTF-8 and control characters as \xNN, cut with "...".
+
+    >>> one_line(b"a\nb\xff")
+    'a\\x0ab\\xff'
+    """
+    text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
+    safe = "".join(c if c.isprintable() else _escape(c) for c in text[: 4 * limit_chars])
+    return safe if len(safe) <= limit_chars else safe[: limit_chars - 3] + "..."
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"  # noqa: PLR2004 - one byte
