@@ -1,0 +1,36 @@
+"""The port that every channel fills: say which alerts it wants, send one, and say whether a failure can heal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from agent.model import Alert
+
+
+class DeliveryError(Exception):
+    """An alert did not arrive; the message is for people and holds no secret."""
+
+    def __init__(self, message: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        """Sending the same thing again cannot help; somebody has to change something."""
+        self.retry_after_s = retry_after_s
+        """How long the receiver asks to be left alone, in seconds; None where it did not say."""
+
+
+class Channel(Protocol):
+    """One configured destination. `send` runs on a thread of its own and may be slow."""
+
+    @property
+    def name(self) -> str:
+        """The name of the configuration, as routes and log lines use it."""
+
+    def wants(self, alert: Alert) -> bool:
+        """Return whether this channel tells such an alert at all, e.g. critical ones only."""
+
+    def send(self, alert: Alert) -> None:
+        """Tell it. Sending the same alert twice must be harmless (same `dedup_key`).
+
+        Raises DeliveryError.
+        """
