@@ -1,4 +1,4 @@
-"""The port that every channel fills: say which alerts it wants, send one, and say whether a failure can heal."""
+"""The port that every channel fills: which alerts it wants, how one is sent, whether a failure can heal."""
 
 from __future__ import annotations
 
