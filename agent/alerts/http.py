@@ -222,8 +222,9 @@ def _system_words(error: OSError) -> str | None:
         return f"it answered {refused[1]}"
     if "CA certificate bundle" in str(error):
         return "the file of ca_bundle cannot be read"
-    own_text = error.strerror and not isinstance(error, requests.RequestException)
-    return error.strerror.lower() if own_text else None
+    if isinstance(error, requests.RequestException) or not error.strerror:
+        return None
+    return error.strerror.lower()
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
