@@ -69,7 +69,7 @@ def _status(text: str) -> str:
 
 
 def _watchdog_s(interval_us: str, watched_pid: str, pid: int) -> float | None:
-    """Return seconds between signs of life, None when none are asked of this process (sd_watchdog_enabled(3))."""
+    """Return seconds between signs of life, None when none are asked of us (sd_watchdog_enabled(3))."""
     if not interval_us.isdigit() or int(interval_us) == 0:
         return None
     return int(interval_us) / 1e6 if watched_pid in ("", str(pid)) else None

@@ -136,7 +136,7 @@ class Captures:
             taking.missing.append(str(error))
         except PermissionError:
             needs = _CAPABILITIES.get(source, "CAP_SYS_PTRACE")
-            taking.missing.append(f"{source}: no permission (needs {needs}, or the process's user)")
+            taking.missing.append(f"{source}: no permission (needs {needs}, or the process's user and group)")
         except (OSError, ValueError, KeyError, TypeError) as error:
             taking.held.check()
             taking.missing.append(f"{source}: {one_line(str(error) or type(error).__name__)}")
@@ -168,8 +168,8 @@ class Captures:
         dump = pyspy.dump(
             taking.held, self._find_tool(), timeout_s=options.timeout_s, with_locals=options.locals
         )
-        threads = stacks.read(dump)
-        taking.write("pyspy.json", dump)
+        threads = stacks.read(dump.threads)
+        taking.folder.write("pyspy.json", dump.raw)
         taking.folder.write("pyspy.txt", stacks.readable(threads).encode("utf-8", "backslashreplace"))
         taking.gist[:0] = stacks.summarise(threads)
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from agent.evidence.procfs import HeldProcess
 
 NAME = "py-spy"
-MAX_DUMP_BYTES = 32_000_000
-"""A thousand threads, fifty calls deep, are about 12 MB of its JSON."""
+MAX_DUMP_BYTES = 16_000_000
+"""A thousand threads, fifty calls deep, are about 15 MB of its JSON."""
 MAX_ATTEMPTS = 3
 """A target that runs on while it is read gives an inconsistent picture now and then."""
 MAX_REASON_CHARS = 200
@@ -32,6 +32,14 @@ KILL_WAIT_S = 1.0
 
 class PySpyError(Exception):
     """Why there is no dump, in a sentence for people."""
+
+
+class Dump(NamedTuple):
+    """What py-spy has printed."""
+
+    raw: bytes
+    threads: Any
+    """The same as JSON values; `stacks.read` understands them."""
 
 
 class _Outcome(NamedTuple):
@@ -47,7 +55,7 @@ def find(beside: Path | None = None, search: str | None = None) -> Path | None:
     return None if found is None else Path(found)
 
 
-def dump(held: HeldProcess, tool: Path | None, *, timeout_s: float, with_locals: bool) -> Any:
+def dump(held: HeldProcess, tool: Path | None, *, timeout_s: float, with_locals: bool) -> Dump:
     """Return what `py-spy dump --json` says about a process that goes on running meanwhile.
 
     Raises PySpyError with the reason, ProcessGoneError when the process has ended.
@@ -96,7 +104,7 @@ _REASONS = (
 )
 
 
-def _dump(command: list[str], pid: int, timeout_s: float) -> Any:
+def _dump(command: list[str], pid: int, timeout_s: float) -> Dump:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         outcome = _run(command, timeout_s)
         if outcome.code == 0:
@@ -107,11 +115,11 @@ def _dump(command: list[str], pid: int, timeout_s: float) -> Any:
     raise PySpyError(reason(outcome.errors, pid))
 
 
-def _parse(output: bytes) -> Any:
+def _parse(output: bytes) -> Dump:
     if len(output) > MAX_DUMP_BYTES:
         raise PySpyError(f"py-spy: the dump is larger than {format_bytes(MAX_DUMP_BYTES)}")
     try:
-        return json.loads(output)
+        return Dump(output, json.loads(output))
     except (ValueError, RecursionError):
         raise PySpyError("py-spy: its output is not the JSON that it should be") from None
 
