@@ -43,12 +43,17 @@ class HttpPort(Protocol):
 
 
 def demand_success(
-    response: Response, url: Secret | str, *, saying: str = "", advice: Mapping[int, str] | None = None
+    response: Response,
+    url: Secret | str,
+    *,
+    saying: str = "",
+    advice: Mapping[int, str] | None = None,
+    wait_s: float | None = None,
 ) -> None:
     """Return when the alert arrived. Raises DeliveryError with the host, the status and what to do.
 
     `saying` is what the receiver gave as its reason, already free of secrets (see `scrubbed`);
-    `advice` tells the operator what a status means at this service.
+    `advice` tells the operator what a status means at this service; `wait_s` overrules `Retry-After`.
     """
     host = host_of(url if isinstance(url, str) else url.reveal())
     status = response.status
@@ -59,7 +64,8 @@ def demand_success(
     parts += [f"({saying})"] if saying else []
     told = _REDIRECTED if 300 <= status < 400 else (advice or {}).get(status, "")  # noqa: PLR2004 - redirects
     sentence = " ".join(parts) + (f": {told}" if told else "")
-    raise DeliveryError(sentence, permanent=not is_retryable(status), retry_after_s=retry_after_s(response))
+    asked_s = retry_after_s(response) if wait_s is None else wait_s
+    raise DeliveryError(sentence, permanent=not is_retryable(status), retry_after_s=asked_s)
 
 
 _REDIRECTED = "redirects are not followed, put the final address into the configuration"

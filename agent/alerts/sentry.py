@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_URL, uuid5
 
+from agent.alerts.answers import demand_success, retry_after_s, scrubbed
+from agent.alerts.attachments import NONE, Attachments, read_attachments
+from agent.alerts.base import DeliveryError
 from agent.alerts.options import HttpOptions
-from agent.alerts.sentry_envelope import Dsn
+from agent.alerts.sentry_envelope import Dsn, envelope, quiet
+from agent.alerts.wording import background, facts, figures, findings, first_line, next_step, reasons
+from agent.model import State
 from agent.options import option
 from agent.secret import Secret
+from agent.text import MAX_NAME_CHARS, one_line
+
+if TYPE_CHECKING:
+    from agent.alerts.answers import HttpPort, Response
+    from agent.clock import Clock
+    from agent.model import Alert
+
+BARE_429_WAIT_S = 60.0
+"""What a 429 without any header means (https://develop.sentry.dev/sdk/expected-features/rate-limiting/)."""
+MAX_TAG_KEY_CHARS = 32
+MAX_TAG_VALUE_CHARS = 199
+MAX_LABELS = 30
+"""Of the process's labels as tags; an event holds 1 MiB in all."""
+
+_LEVELS = {State.WARNING: "warning", State.CRITICAL: "error"}
+_REFUSED = Attachments((), ("the server refused the event with its attachments as too large",))
+_NOT_IN_TAG_KEYS = re.compile(r"[^A-Za-z0-9_.:-]")
+_ADVICE = {
+    401: "the DSN is not accepted, check dsn",
+    403: "the DSN is not accepted, check dsn",
+    404: "there is no such project, check dsn",
+    413: "the event is too large for this server",
+}
 
 
 def _dsn_problem(value: Secret) -> str | None:
@@ -26,3 +59,123 @@ class SentryOptions:
     environment: str | None = option(None, describe='e.g. "production"')
     release: str | None = option(None, describe='the watched software\'s release, e.g. "api@2.4.1"')
     http: HttpOptions = option(factory=HttpOptions, describe="time-out, proxy and CA bundle")
+
+
+class SentryChannel:
+    """Sends to one project; it keeps still while the project's rate limits ask for it."""
+
+    def __init__(self, name: str, options: SentryOptions, http: HttpPort, clock: Clock) -> None:
+        self.name = name
+        self._options = options
+        self._dsn = Dsn.parse(options.dsn.reveal())
+        self._http = http
+        self._clock = clock
+        self._events_from_t_s = 0.0
+        self._attachments_from_t_s = 0.0
+
+    def wants(self, alert: Alert) -> bool:  # noqa: ARG002 - the port's signature
+        """Return True: which severities become events is the routes' matter."""
+        return True
+
+    def send(self, alert: Alert) -> None:
+        """Send the event with the evidence that still exists. Raises DeliveryError."""
+        now = self._clock.now()
+        if now.t_s < self._events_from_t_s:
+            left_s = self._events_from_t_s - now.t_s
+            raise DeliveryError("Sentry asked for a pause", retry_after_s=left_s)
+        files = NONE if now.t_s < self._attachments_from_t_s else read_attachments(alert.evidence)
+        response = self._post(alert, files)
+        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and files.taken:
+            response = self._post(alert, _REFUSED)
+        self._settle(response)
+
+    def _post(self, alert: Alert, files: Attachments) -> Response:
+        event = payload(alert, self._options, files.left_out)
+        body = envelope(event, _rfc3339(self._clock.now().wall_s), files.taken)
+        return self._http.post(self._dsn.envelope_url, body, self._dsn.headers())
+
+    def _settle(self, response: Response) -> None:
+        """Remember the limits, which come with answers of any status, then judge the answer."""
+        now, limits = self._clock.now(), quiet(response.headers.get("x-sentry-rate-limits", ""))
+        self._events_from_t_s = max(self._events_from_t_s, now.t_s + limits.events_s)
+        self._attachments_from_t_s = max(self._attachments_from_t_s, now.t_s + limits.attachments_s)
+        wait_s = max(limits.events_s, retry_after_s(response) or 0.0)
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            wait_s = wait_s or BARE_429_WAIT_S
+        secrets = (self._dsn.public_key, self._dsn.secret_key)
+        said = scrubbed(response.headers.get("x-sentry-error", ""), *secrets)
+        demand_success(response, self._dsn.envelope_url, saying=said, advice=_ADVICE, wait_s=wait_s or None)
+
+
+def event_id(alert: Alert) -> str:
+    """Return 32 hex digits that are the same whenever this transition is sent."""
+    return uuid5(NAMESPACE_URL, f"leakwatch:{alert.incident_id}:{alert.sequence}").hex
+
+
+def payload(alert: Alert, options: SentryOptions, left_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the event (https://develop.sentry.dev/sdk/data-model/event-payloads/)."""
+    line = first_line(alert)
+    event = {
+        "event_id": event_id(alert),
+        "timestamp": alert.at_wall_s,
+        "platform": "other",
+        "logger": "leakwatch",
+        "level": "info" if alert.transition.ends else _LEVELS.get(alert.severity, "info"),
+        "logentry": {"message": line, "formatted": line},
+        "server_name": one_line(alert.host, MAX_NAME_CHARS),
+        "fingerprint": _fingerprint(alert),
+        "tags": _tags(alert),
+        "contexts": {"leak": figures(alert), "watched process": _watched(alert)},
+        "extra": _extra(alert, left_out),
+    }
+    named = {"environment": options.environment, "release": options.release}
+    return event | {key: value for key, value in named.items() if value}
+
+
+def _fingerprint(alert: Alert) -> list[str]:
+    """One issue a service and kind; a rehearsal never joins a real one."""
+    told = ["leakwatch", one_line(alert.service, MAX_NAME_CHARS), str(alert.subject)]
+    return [*told, "drill"] if alert.drill else told
+
+
+def _tags(alert: Alert) -> dict[str, str]:
+    labels = dict(list(alert.labels.items())[:MAX_LABELS])
+    tags = labels | {
+        "service": alert.service,
+        "subject": str(alert.subject),
+        "event": str(alert.event),
+        "severity": str(alert.severity),
+        "transition": str(alert.transition),
+        "incident": alert.incident_id,
+        "drill": "yes" if alert.drill else "",
+    }
+    return {
+        _tag_key(key): one_line(value, MAX_TAG_VALUE_CHARS) for key, value in tags.items() if key and value
+    }
+
+
+def _tag_key(key: str) -> str:
+    return _NOT_IN_TAG_KEYS.sub("_", key)[:MAX_TAG_KEY_CHARS]
+
+
+def _watched(alert: Alert) -> dict[str, Any]:
+    return {
+        "pid": alert.pid,
+        "name": one_line(alert.process, MAX_NAME_CHARS),
+        "command": one_line(alert.command),
+        "age_s": figures(alert)["age_s"],
+    }
+
+
+def _extra(alert: Alert, left_out: tuple[str, ...]) -> dict[str, Any]:
+    named: dict[str, Any] = {fact.label: fact.value for fact in (*facts(alert), *background(alert))}
+    return named | {
+        "Reasons": list(reasons(alert)),
+        "Findings": list(findings(alert)),
+        "What to do": next_step(alert),
+        "Not attached": list(left_out),
+    }
+
+
+def _rfc3339(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,20 +1,36 @@
-"""Sentry's protocol: its DSN, its envelope and its rate limits (develop.sentry.dev/sdk/)."""
+"""Sentry's protocol: its DSN, its envelope and its rate limits (https://develop.sentry.dev/sdk/)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import gzip
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent import __version__
 from agent.alerts.address import is_loopback, split_url
+from agent.alerts.answers import LONGEST_RETRY_AFTER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.alerts.attachments import Attachment
 
 EXPECTED_DSN = 'a DSN such as "https://KEY@HOST/PROJECT" (http only to loopback)'
+PROTOCOL_VERSION = 7
+
+_EVENT_CATEGORIES = {"", "error", "default"}
+_ATTACHMENT_CATEGORIES = {"", "attachment"}
+_CONTENT_TYPES = {"json": "application/json", "txt": "text/plain", "gz": "application/gzip"}
 
 
-class Dsn(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Dsn:
     """Where a project's events go and the key that lets them in."""
 
     envelope_url: str
-    public_key: str
-    secret_key: str
+    public_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
     """Empty in every DSN made since 2017."""
 
     @classmethod
@@ -30,3 +46,62 @@ class Dsn(NamedTuple):
             raise ValueError(EXPECTED_DSN)
         place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{prefix}"
         return cls(f"{place}/api/{project}/envelope/", parts.username, parts.password or "")
+
+    def headers(self) -> dict[str, str]:
+        """Return what lets a request in."""
+        client = f"leakwatch/{__version__}"
+        auth = (
+            f"Sentry sentry_version={PROTOCOL_VERSION}, sentry_client={client}, sentry_key={self.public_key}"
+        )
+        return {
+            "X-Sentry-Auth": auth + (f", sentry_secret={self.secret_key}" if self.secret_key else ""),
+            "Content-Type": "application/x-sentry-envelope",
+            "Content-Encoding": "gzip",
+        }
+
+
+class Quiet(NamedTuple):
+    """How long the receiver wants no more of a kind, in seconds; 0 where it does not mind."""
+
+    events_s: float
+    attachments_s: float
+
+
+def envelope(event: dict[str, Any], sent_at: str, attachments: Iterable[Attachment]) -> bytes:
+    """Return the gzipped body: a header line, the event, then its attachments.
+
+    `sent_at` is RFC 3339 in UTC: Sentry corrects the event's time by it.
+    """
+    lines = [_json({"event_id": event["event_id"], "sent_at": sent_at})]
+    lines += _item({"type": "event", "content_type": "application/json"}, _json(event))
+    for attachment in attachments:
+        kind = _CONTENT_TYPES.get(attachment.name.rpartition(".")[2], "application/octet-stream")
+        header = {"type": "attachment", "filename": attachment.name, "content_type": kind}
+        lines += _item(header | {"attachment_type": "event.attachment"}, attachment.content)
+    return gzip.compress(b"\n".join(lines) + b"\n", mtime=0)
+
+
+def quiet(header: str) -> Quiet:
+    """Read the limits of `X-Sentry-Rate-Limits`, e.g. "60:error;default:key:reason"; nonsense is skipped.
+
+    >>> quiet("60:error;transaction:key, 2700:attachment:organization")
+    Quiet(events_s=60.0, attachments_s=2700.0)
+    """
+    events_s = attachments_s = 0.0
+    for limit in header.split(","):
+        seconds, _, rest = limit.strip().partition(":")
+        if not seconds.isascii() or not seconds.isdigit():
+            continue
+        wait_s = min(float(seconds[:9]), LONGEST_RETRY_AFTER_S)
+        categories = set(rest.partition(":")[0].split(";"))
+        events_s = max(events_s, wait_s if categories & _EVENT_CATEGORIES else 0.0)
+        attachments_s = max(attachments_s, wait_s if categories & _ATTACHMENT_CATEGORIES else 0.0)
+    return Quiet(events_s, attachments_s)
+
+
+def _item(header: dict[str, Any], payload: bytes) -> list[bytes]:
+    return [_json(header | {"length": len(payload)}), payload]
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, allow_nan=False).encode()
