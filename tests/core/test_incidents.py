@@ -5,61 +5,14 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from incident_samples import WALL_S, at, process, seen
 
 from agent.incident_rules import MAX_GONE_MEMBERS, depart, depart_missing, observe, remind
 from agent.incidents import Change, Incident, IncidentOptions, Observation
-from agent.model import (
-    Alert,
-    Estimate,
-    Event,
-    Instant,
-    Process,
-    ProcessKey,
-    Reason,
-    State,
-    Subject,
-    Transition,
-    Verdict,
-)
+from agent.model import Alert, Event, Instant, State, Subject, Transition
 
 OPTIONS = IncidentOptions(remind_every_s=43200.0, resolve_after_s=1800.0)
 HOUR_S = 3600.0
-WALL_S = 1_800_000_000.0
-
-
-def at(t_s: float) -> Instant:
-    return Instant(t_s, WALL_S + t_s)
-
-
-def process(pid: int = 4211) -> Process:
-    key = ProcessKey(pid, 77, "0a1b2c3d")
-    return Process(key, "api", "python api.py", "/usr/bin/python3", "www", 1, "/api.service", 100.0, "python")
-
-
-def seen(
-    state: State,
-    t_s: float,
-    *,
-    pid: int = 4211,
-    subject: Subject = Subject.HEAP,
-    event: Event = Event.LEAK,
-    onset_t_s: float | None = None,
-    rate: float = 24e6,
-) -> Observation:
-    verdict = Verdict(
-        t_s=t_s,
-        subject=subject,
-        state=state,
-        event=event,
-        rate=Estimate(rate, rate * 0.9, rate * 1.1),
-        onset_t_s=onset_t_s,
-        growth=61e6,
-        current=448e6,
-        limit=1e9,
-        exhaustion_hours=Estimate(24.0, 21.0, float("inf")),
-        reasons=(Reason("floors", passed=True, text="floors rose 9 of 10 blocks"),),
-    )
-    return Observation("api", process(pid), verdict, "memory.max of /api.service")
 
 
 class Story:

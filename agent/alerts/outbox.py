@@ -1,0 +1,276 @@
+"""Incidents and their deliveries, stored in one transaction before anything is sent, marked when it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.alerts.state_file import StateFile
+from agent.incidents import Incident
+from agent.logs import log_event
+from agent.model import Alert, Evidence
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from agent.model import Instant
+
+logger = logging.getLogger(__name__)
+
+MAX_WAIT_S = 3600.0
+"""No delivery waits longer than this for its next attempt; a later time means that the clock stepped back."""
+MAX_HOLD_S = 60.0
+"""No alert waits longer than this for its evidence."""
+KEEP_SENT_S = 30 * 86400.0
+KEEP_PARKED_S = 90 * 86400.0
+PRUNE_EVERY_S = 86400.0
+BATCH = 100
+"""Deliveries handed out at once: a long queue is never in memory as a whole."""
+
+_COLUMNS = "id, channel, alert, attempts, state, last_error, created_wall_s"
+_HEADS = """FROM deliveries AS d
+    WHERE d.state = 'pending' AND (:channel IS NULL OR d.channel = :channel) AND NOT EXISTS (
+        SELECT 1 FROM deliveries AS earlier WHERE earlier.state = 'pending'
+        AND earlier.incident_id = d.incident_id AND earlier.channel = d.channel
+        AND earlier.sequence < d.sequence)"""
+"""The first pending one of each incident and channel: a resolve never overtakes its trigger."""
+_READY = """(next_attempt_wall_s <= :now OR next_attempt_wall_s > :now + :max_wait)
+    AND (hold_until_wall_s <= :now OR hold_until_wall_s > :now + :max_hold)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One alert on its way to one channel."""
+
+    delivery_id: str
+    channel: str
+    alert: Alert
+    attempts: int
+    """Failed ones so far."""
+    state: str
+    """One of "pending", "sent" and "parked"."""
+    last_error: str
+    created_wall_s: float
+
+
+class Outbox:
+    """The transactional outbox (https://microservices.io/patterns/data/transactional-outbox.html).
+
+    At least once: what is recorded is handed out by `due` until it is marked sent or parked, through
+    restarts, a full disk (kept in memory meanwhile) and clock steps. Safe for any thread.
+    Raises OSError when the file can neither be opened nor made, StateFileError when a newer version wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = StateFile(path)
+        self._pruned_wall_s: float | None = None
+
+    @property
+    def adrift(self) -> bool:
+        """Whether the state cannot be written at present and alerts are kept in memory only."""
+        return self._file.adrift
+
+    def record(
+        self,
+        incident: Incident,
+        alerts: Sequence[tuple[str, Alert]],
+        now: Instant,
+        hold_s: float = 0.0,
+    ) -> None:
+        """Store the incident's new state and an alert for each channel named, all or nothing.
+
+        With `hold_s` the alerts wait for their evidence (`release`), at most so long: decided so that the
+        first message carries its evidence where that is quick, and never waits for one that is not.
+        Recording the same transition again changes nothing.
+        """
+        hold_until_wall_s = now.wall_s + min(hold_s, MAX_HOLD_S)
+        rows = [_new_row(channel, alert, now, hold_until_wall_s) for channel, alert in alerts]
+        self._file.run(lambda c: _record(c, incident, rows, now))
+        self._prune(now)
+
+    def save(self, incident: Incident, now: Instant) -> None:
+        """Store what became of an incident without anybody being told."""
+        self._file.run(lambda c: _record(c, incident, [], now))
+
+    def open_incidents(self) -> list[Incident]:
+        """Return every incident that has not ended, the oldest first."""
+        query = "SELECT id, incident FROM incidents WHERE open ORDER BY updated_wall_s, id"
+        rows = self._file.run(lambda c: c.execute(query).fetchall())
+        return [incident for row in rows if (incident := _read_incident(*row)) is not None]
+
+    def due(self, now: Instant, channel: str | None = None) -> list[Delivery]:
+        """Return what is to be sent now, the oldest first, at most `BATCH`; all channels or one.
+
+        Of an incident and channel only the first pending one: later ones follow when it is sent or parked.
+        """
+        query = f"SELECT {_COLUMNS} {_HEADS} AND {_READY} ORDER BY created_wall_s, rowid LIMIT {BATCH}"
+        values = {"now": now.wall_s, "channel": channel, "max_wait": MAX_WAIT_S, "max_hold": MAX_HOLD_S}
+        rows = self._file.run(lambda c: c.execute(query, values).fetchall())
+        return [delivery for row in rows if (delivery := self._read(row)) is not None]
+
+    def next_due_s(self, now: Instant, channel: str | None = None) -> float | None:
+        """Return in how many seconds something can be sent; None when nothing waits."""
+        query = f"SELECT min(max(next_attempt_wall_s, hold_until_wall_s)) {_HEADS}"
+        (at_wall_s,) = self._file.run(lambda c: c.execute(query, {"channel": channel}).fetchone())
+        if at_wall_s is None:
+            return None
+        wait_s = float(at_wall_s) - now.wall_s
+        return max(0.0, wait_s) if wait_s <= MAX_WAIT_S else 0.0
+
+    def release(self, incident_id: str, sequence: int, evidence: Evidence | None) -> None:
+        """Write the evidence into the alerts of that transition that are still unsent, and end their wait."""
+        self._file.run(lambda c: _release(c, incident_id, sequence, evidence))
+
+    def mark_sent(self, delivery_id: str, now: Instant) -> None:
+        """Note that the channel has taken it."""
+        change = (
+            "UPDATE deliveries SET state = 'sent', attempts = attempts + 1, last_error = '', sent_wall_s = ?"
+            " WHERE id = ?"
+        )
+        self._file.run(lambda c: c.execute(change, (now.wall_s, delivery_id)).rowcount)
+
+    def mark_failed(self, delivery_id: str, error: str, next_attempt_wall_s: float) -> None:
+        """Note a failure that may heal, and when to try again."""
+        change = "attempts = attempts + 1, last_error = ?, next_attempt_wall_s = ?"
+        self._update(delivery_id, change, error, next_attempt_wall_s)
+
+    def park(self, delivery_id: str, error: str) -> None:
+        """Give it up with the reason; it stays to be seen, and later ones of its incident may pass."""
+        self._update(delivery_id, "state = 'parked', attempts = attempts + 1, last_error = ?", error)
+
+    def park_channel(self, channel: str, error: str) -> int:
+        """Give up everything that waits for a channel; return how many."""
+        change = (
+            "UPDATE deliveries SET state = 'parked', last_error = ? WHERE channel = ? AND state = 'pending'"
+        )
+        return self._file.run(lambda c: c.execute(change, (error, channel)).rowcount)
+
+    def pending_channels(self) -> frozenset[str]:
+        """Return the channels that something waits for."""
+        query = "SELECT DISTINCT channel FROM deliveries WHERE state = 'pending'"
+        return frozenset(name for (name,) in self._file.run(lambda c: c.execute(query).fetchall()))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many deliveries each channel has in each state."""
+        query = "SELECT channel, state, count(*) FROM deliveries GROUP BY channel, state ORDER BY channel"
+        counts: dict[str, dict[str, int]] = {}
+        for channel, state, count in self._file.run(lambda c: c.execute(query).fetchall()):
+            counts.setdefault(channel, {})[state] = count
+        return counts
+
+    def parked(self) -> list[Delivery]:
+        """Return what was given up, the latest first, at most `BATCH`."""
+        query = (
+            f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'parked'"  # noqa: S608 - constants
+            f" ORDER BY created_wall_s DESC, rowid DESC LIMIT {BATCH}"
+        )
+        rows = self._file.run(lambda c: c.execute(query).fetchall())
+        return [delivery for row in rows if (delivery := self._read(row)) is not None]
+
+    def channels_told(self, incident_id: str) -> frozenset[str]:
+        """Return the channels that were told of an incident, or will be: those that hear of its end."""
+        query = "SELECT DISTINCT channel FROM deliveries WHERE incident_id = ? AND state != 'parked'"
+        rows = self._file.run(lambda c: c.execute(query, (incident_id,)).fetchall())
+        return frozenset(name for (name,) in rows)
+
+    def close(self) -> None:
+        """Close the file; nothing may be asked afterwards."""
+        self._file.close()
+
+    def _update(self, delivery_id: str, change: str, *values: object) -> None:
+        statement = f"UPDATE deliveries SET {change} WHERE id = ? AND state = 'pending'"  # noqa: S608 - constants
+        self._file.run(lambda c: c.execute(statement, (*values, delivery_id)).rowcount)
+
+    def _read(self, row: tuple[str, str, str, int, str, str, float]) -> Delivery | None:
+        delivery_id, channel, text, attempts, state, last_error, created_wall_s = row
+        try:
+            alert = Alert.from_json(json.loads(text))
+        except (KeyError, TypeError, ValueError) as error:
+            if state == "pending":
+                why = f"the stored alert cannot be read by this version: {type(error).__name__}"
+                self.park(delivery_id, why)
+                log_event(logger, "parked", level=logging.ERROR, delivery=delivery_id, why=why)
+            return None
+        return Delivery(delivery_id, channel, alert, attempts, state, last_error, created_wall_s)
+
+    def _prune(self, now: Instant) -> None:
+        if self._pruned_wall_s is not None and abs(now.wall_s - self._pruned_wall_s) < PRUNE_EVERY_S:
+            return
+        self._pruned_wall_s = now.wall_s
+        self._file.run(lambda c: _prune(c, now.wall_s))
+
+
+def _new_row(channel: str, alert: Alert, now: Instant, hold_until_wall_s: float) -> tuple[object, ...]:
+    delivery_id = f"{alert.incident_id}/{alert.sequence}/{channel}"
+    text = json.dumps(alert.to_json())
+    key = (delivery_id, alert.incident_id, alert.sequence, channel)
+    return *key, text, now.wall_s, now.wall_s, hold_until_wall_s
+
+
+def _record(
+    connection: sqlite3.Connection, incident: Incident, rows: Sequence[tuple[object, ...]], now: Instant
+) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            incident.incident_id,
+            incident.service,
+            str(incident.subject),
+            not incident.ended,
+            json.dumps(incident.to_json()),
+            now.wall_s,
+        ),
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, alert, next_attempt_wall_s,"
+        " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+def _release(
+    connection: sqlite3.Connection, incident_id: str, sequence: int, evidence: Evidence | None
+) -> None:
+    waiting = "incident_id = ? AND sequence = ? AND state = 'pending'"
+    found = connection.execute(f"SELECT id, alert FROM deliveries WHERE {waiting}", (incident_id, sequence))  # noqa: S608 - constants
+    for delivery_id, text in found.fetchall():
+        data = json.loads(text)
+        if evidence is not None:
+            data["evidence"] = {
+                "directory": evidence.directory,
+                "gist": evidence.gist,
+                "missing": evidence.missing,
+                "files": evidence.files,
+            }
+        connection.execute(
+            "UPDATE deliveries SET alert = ?, hold_until_wall_s = 0 WHERE id = ?",
+            (json.dumps(data), delivery_id),
+        )
+
+
+def _prune(connection: sqlite3.Connection, now_wall_s: float) -> None:
+    """Forget what is long over. Deliveries of an open incident stay: they say who hears of its end."""
+    old = (
+        "(state = 'sent' AND created_wall_s < ? OR state = 'parked' AND created_wall_s < ?)"
+        " AND incident_id NOT IN (SELECT id FROM incidents WHERE open)"
+    )
+    ages = (now_wall_s - KEEP_SENT_S, now_wall_s - KEEP_PARKED_S)
+    connection.execute(f"DELETE FROM deliveries WHERE {old}", ages)  # noqa: S608 - constants
+    connection.execute(
+        "DELETE FROM incidents WHERE NOT open AND updated_wall_s < ?"
+        " AND id NOT IN (SELECT incident_id FROM deliveries)",
+        (now_wall_s - KEEP_SENT_S,),
+    )
+
+
+def _read_incident(incident_id: str, text: str) -> Incident | None:
+    try:
+        return Incident.from_json(json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"the stored incident cannot be read by this version: {type(error).__name__}"
+        log_event(logger, "refused", level=logging.ERROR, incident=incident_id, why=why)
+        return None
