@@ -62,8 +62,9 @@ class CaptureFolder:
 class CaptureFolders:
     """All captures: `<directory>/<label>/<NNN>-<UTC time>/`, each level mode 0700."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
         self._directory = directory
+        self._least_free_bytes = least_free_bytes
 
     @contextmanager
     def create(self, label: str, wall_s: float) -> Iterator[CaptureFolder]:
@@ -108,10 +109,10 @@ class CaptureFolders:
 
     def _check_space(self) -> None:
         free_bytes = shutil.disk_usage(self._directory).free
-        if free_bytes < LEAST_FREE_BYTES:
+        if free_bytes < self._least_free_bytes:
             raise FolderError(
                 f"captures: only {format_bytes(free_bytes)} free in {self._directory}, "
-                f"{format_bytes(LEAST_FREE_BYTES)} must stay free"
+                f"{format_bytes(self._least_free_bytes)} must stay free"
             )
 
     @contextmanager

@@ -95,8 +95,8 @@ class _Mapping(NamedTuple):
 _NONE = _Mapping(0, 0, b"rw-p", b"")
 
 
-def parse(lines: Iterable[bytes]) -> Smaps:
-    """Sum up the lines of a smaps file (proc_pid_smaps(5)) without keeping them.
+def parse(lines: Iterable[bytes], limit: int = MAX_MAPPINGS) -> Smaps:
+    """Sum up the lines of a smaps file (proc_pid_smaps(5)) without keeping them, `limit` mappings at most.
 
     Raises ValueError for a line that no kernel writes.
     """
@@ -107,7 +107,7 @@ def parse(lines: Iterable[bytes]) -> Smaps:
     for line in lines:
         if line[:1].islower() or line[:1].isdigit():  # an address; fields start with a capital
             count += 1
-            if count > MAX_MAPPINGS:
+            if count > limit:
                 break
             mapping = _header(line)
             sums = _sums_of(mapping, previous, kinds, files)
@@ -120,7 +120,7 @@ def parse(lines: Iterable[bytes]) -> Smaps:
             for total in sums:
                 total[column] += kib
     return Smaps(
-        {kind: _totals(total) for kind, total in kinds.items()}, _top(files), truncated=count > MAX_MAPPINGS
+        {kind: _totals(total) for kind, total in kinds.items()}, _top(files), truncated=count > limit
     )
 
 

@@ -1,0 +1,107 @@
+"""Captures in the background: every job is answered once, whatever happens."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from children import LeakyChild, process_of
+
+from agent.evidence.captures import Captures
+from agent.evidence.options import EvidenceOptions
+from agent.evidence.worker import MAX_WAITING, CaptureWorker
+from agent.model import Evidence, Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.model import Process
+
+NOW = Instant(10_000.0, 1_800_000_000.0)
+
+
+def captures(directory: Path) -> Captures:
+    return Captures(directory, EvidenceOptions(cooldown_s=0.0))
+
+
+@pytest.fixture
+def child() -> Iterator[LeakyChild]:
+    with LeakyChild() as started:
+        yield started
+
+
+def native(child: LeakyChild) -> Process:
+    return process_of(child.pid, runtime="native")
+
+
+class _Answers:
+    """Collects what a worker answers."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Evidence] = {}
+        self._changed = threading.Condition()
+
+    def __call__(self, job_id: str, evidence: Evidence) -> None:
+        with self._changed:
+            self.found[job_id] = evidence
+            self._changed.notify_all()
+
+    def wait_for(self, job_id: str) -> Evidence:
+        with self._changed:
+            assert self._changed.wait_for(lambda: job_id in self.found, 10.0)
+        return self.found[job_id]
+
+
+@contextmanager
+def running(worker: CaptureWorker) -> Iterator[CaptureWorker]:
+    worker.start()
+    try:
+        yield worker
+    finally:
+        assert worker.stop(10.0)
+
+
+def test_the_worker_answers_with_the_capture(tmp_path: Path, child: LeakyChild) -> None:
+    answers = _Answers()
+    with running(CaptureWorker(captures(tmp_path))) as worker:
+        worker.submit("job", native(child), "7f3a", NOW, answers)
+
+        assert answers.wait_for("job").directory.endswith("7f3a/001-20270115T080000Z")
+
+
+def test_a_full_queue_is_answered_at_once(tmp_path: Path, child: LeakyChild) -> None:
+    answers = _Answers()
+    worker = CaptureWorker(captures(tmp_path))
+    for number in range(MAX_WAITING + 1):
+        worker.submit(str(number), native(child), "7f3a", NOW, answers)
+
+    assert answers.found == {
+        str(MAX_WAITING): Evidence("", missing=("captures: not taken, 8 captures are waiting already",))
+    }
+
+
+def test_what_waits_at_the_end_is_answered_without_a_capture(tmp_path: Path, child: LeakyChild) -> None:
+    answers = _Answers()
+    worker = CaptureWorker(captures(tmp_path))
+    worker.submit("waiting", native(child), "7f3a", NOW, answers)
+    worker.stop(1.0)
+    worker.submit("late", native(child), "7f3a", NOW, answers)
+
+    refusal = Evidence("", missing=("captures: not taken, leakwatch is stopping",))
+    assert answers.found == {"waiting": refusal, "late": refusal}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_fails_does_not_end_the_worker(tmp_path: Path, child: LeakyChild) -> None:
+    def fail(job_id: str, evidence: Evidence) -> None:
+        raise RuntimeError(job_id, evidence)
+
+    answers = _Answers()
+    with running(CaptureWorker(captures(tmp_path))) as worker:
+        worker.submit("bad", native(child), "a", NOW, fail)
+        worker.submit("good", native(child), "b", NOW, answers)
+
+        assert answers.wait_for("good").directory
