@@ -58,7 +58,7 @@ class LimitReader:
 
     def limit(self, pid: int, t_s: float) -> Limit:
         """Return the limit that holds at `t_s`; the host's memory where no smaller one can be seen."""
-        paths = parse_cgroup(_text(self._proc / str(pid) / "cgroup"))
+        paths = parse_cgroup(_text(f"{self._proc}/{pid}/cgroup"))
         where = (paths.get("", "/"), paths.get("memory", "/"))
         cached = self._cache.get(where)
         if cached is None or not 0.0 <= t_s - cached.t_s < CACHE_S:
@@ -162,9 +162,11 @@ def _other_mount_namespace(proc: Path, pid: int) -> bool:
     return False
 
 
-def _text(path: Path) -> str:
+def _text(path: Path | str) -> str:
     with suppress(OSError):
-        return path.read_text("utf-8", "backslashreplace")
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # half the price of Path.read_text
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            return file.read().decode("utf-8", "backslashreplace")
     return ""
 
 
