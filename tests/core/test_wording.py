@@ -1,0 +1,229 @@
+"""What every channel says, in the words that a person reads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from alert_samples import EVIDENCE, HOUR_S, LEAK, WALL_S, alert, later
+from alert_strategies import ALERTS
+from hypothesis import given
+
+from agent.alerts import wording
+from agent.model import Alert, Estimate, Event, Evidence, Reason, State, Subject, Transition
+
+THREADS = Estimate(23.0, 20.0, 27.0)
+LIMITED = Event.THRESHOLD
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        pytest.param({}, "api leaks 24 MB/h: 448 MB of 1 GB, full in about 23 h", id="leak"),
+        pytest.param(
+            {"limit": None, "exhaustion_hours": None}, "api leaks 24 MB/h: 448 MB now", id="no limit known"
+        ),
+        pytest.param(
+            {"exhaustion_hours": Estimate(math.inf, 90.0, math.inf)},
+            "api leaks 24 MB/h: 448 MB of 1 GB",
+            id="never full",
+        ),
+        pytest.param({"rate": None}, "api leaks: 448 MB of 1 GB, full in about 23 h", id="no rate"),
+        pytest.param(
+            {"subject": Subject.SHARED},
+            "api leaks 24 MB/h of shared memory: 448 MB of 1 GB, full in about 23 h",
+            id="shared",
+        ),
+        pytest.param(
+            {"subject": Subject.THREADS, "rate": THREADS, "current": 412.0, "limit": 1024.0},
+            "api leaks 23 threads/h: 412 of 1024 threads, out of threads in about 23 h",
+            id="threads are counts",
+        ),
+        pytest.param(
+            {
+                "subject": Subject.FDS,
+                "rate": THREADS,
+                "current": 412.0,
+                "limit": None,
+                "exhaustion_hours": None,
+            },
+            "api leaks 23 descriptors/h: 412 descriptors now",
+            id="descriptors are counts",
+        ),
+        pytest.param(
+            {"event": LIMITED},
+            "api exceeds its growth limit: 24 MB/h, 448 MB of 1 GB, full in about 23 h",
+            id="growth limit",
+        ),
+        pytest.param(
+            {"event": LIMITED, "subject": Subject.HEAP_PERCENT, "current": 820e6, "exhaustion_hours": None},
+            "api is close to its memory limit: 820 MB of 1 GB",
+            id="heap percent",
+        ),
+        pytest.param(
+            {
+                "event": LIMITED,
+                "subject": Subject.COLLECTIONS,
+                "current": 14.0,
+                "limit": 10.0,
+                "rate": None,
+                "exhaustion_hours": None,
+            },
+            "api collects garbage too often: 14 collections/min, limit 10",
+            id="collections",
+        ),
+        pytest.param(
+            {"young": True, "age_s": 720.0},
+            "api leaks 24 MB/h: 448 MB of 1 GB, full in about 23 h, started only 12 min ago",
+            id="young",
+        ),
+        pytest.param(
+            {"drill": True}, "[DRILL] api leaks 24 MB/h: 448 MB of 1 GB, full in about 23 h", id="drill"
+        ),
+        pytest.param(
+            {"service": "a\nb\x1b[31m\ud800"},
+            "a\\x0ab\\x1b[31m\\ud800 leaks 24 MB/h: 448 MB of 1 GB, full in about 23 h",
+            id="hostile name",
+        ),
+    ],
+)
+def test_first_line_of_an_opened_incident(changes: dict[str, Any], line: str) -> None:
+    assert wording.first_line(alert(**changes)) == f"{line} (host web-3)"
+
+
+@pytest.mark.parametrize(
+    ("transition", "line"),
+    [
+        (Transition.WORSENED, "Now critical: api leaks 24 MB/h: 448 MB of 1 GB, full in about 23 h"),
+        (
+            Transition.REMINDED,
+            "Still, after 3 h 30 min: api leaks 24 MB/h: 448 MB of 1 GB, full in about 23 h",
+        ),
+        (Transition.RESOLVED, "Resolved after 3 h 30 min: api no longer leaks, 448 MB of 1 GB"),
+        (
+            Transition.GONE,
+            "Gone after 3 h 30 min: api ended (pid 4211) while still leaking, at 448 MB of 1 GB",
+        ),
+    ],
+)
+def test_first_line_of_a_later_transition(transition: Transition, line: str) -> None:
+    assert wording.first_line(later(2, transition)) == f"{line} (host web-3)"
+
+
+def test_the_end_of_a_threshold_speaks_of_the_limit() -> None:
+    resolved = wording.first_line(later(2, Transition.RESOLVED, event=LIMITED))
+    gone = wording.first_line(later(2, Transition.GONE, event=LIMITED))
+
+    assert "is within its limit again" in resolved
+    assert "while over its limit" in gone
+
+
+def test_facts_name_every_figure_with_its_interval() -> None:
+    assert dict(wording.facts(alert(evidence=EVIDENCE))) == {
+        "Severity": "critical, leak detected",
+        "Growth since onset": "61 MB",
+        "Growth rate": "24 MB/h (21 MB/h to 27 MB/h)",
+        "Current": "448 MB",
+        "Percent of limit": "44.8% of 1 GB (memory.max of /system.slice/api.service)",
+        "Duration": "2 h 30 min, since 2027-01-15 05:30 UTC",
+        "Time to exhaustion": "about 23 h (20 h to 26 h)",
+        "Process": "gunicorn, pids 4211, 4212",
+        "Age": "30 h",
+        "Evidence": "/var/lib/leakwatch/captures/7f3a9c21",
+    }
+
+
+def test_unknown_figures_say_so() -> None:
+    unknown = alert(
+        rate=None, limit=None, exhaustion_hours=None, growth=math.nan, pids=(), since_wall_s=math.inf
+    )
+    told = dict(wording.facts(unknown))
+
+    assert told["Growth rate"] == "unknown"
+    assert told["Percent of limit"] == "no limit known"
+    assert told["Time to exhaustion"] == "not predicted"
+    assert told["Growth since onset"] == "unknown"
+    assert told["Duration"].endswith("since an unknown time")
+    assert told["Process"] == "gunicorn, pid 4211"
+    assert told["Evidence"] == "none yet"
+
+
+def test_an_interval_without_an_end_ends_never() -> None:
+    told = dict(wording.facts(alert(exhaustion_hours=Estimate(9.5, 7.0, math.inf))))
+
+    assert told["Time to exhaustion"] == "about 9 h 30 min (7 h to never)"
+
+
+def test_many_pids_are_counted() -> None:
+    told = dict(wording.facts(alert(pids=tuple(range(1, 9)))))
+
+    assert told["Process"] == "gunicorn, pids 1, 2, 3, 4, 5 and 3 more"
+
+
+def test_a_young_process_is_told_to_be_young() -> None:
+    told = dict(wording.facts(alert(young=True, age_s=720.0)))
+
+    assert told["Age"] == "12 min, young: its baseline is not settled yet"
+
+
+def test_reasons_for_a_leak_come_first_and_are_eight_at_most() -> None:
+    mixed = tuple(Reason(str(i), passed=i % 2 == 1, text=f"reason {i}") for i in range(12))
+
+    assert wording.reasons(alert(reasons=mixed)) == (
+        *(f"for: reason {i}" for i in (1, 3, 5, 7, 9, 11)),
+        "against: reason 0",
+        "against: reason 2",
+    )
+
+
+def test_findings_tell_what_could_not_be_taken() -> None:
+    assert wording.findings(alert(evidence=EVIDENCE)) == (
+        "top stack: handlers.remember:88 in 11 of 12 threads",
+        "grew: [heap] +58MB",
+        "not taken: native frames: not asked for",
+    )
+    assert wording.findings(alert()) == ()
+
+
+def test_evidence_without_a_directory_is_none_that_could_be_taken() -> None:
+    nothing = Evidence("", missing=("py-spy: no permission",))
+
+    assert dict(wording.facts(alert(evidence=nothing)))["Evidence"] == "none could be taken"
+
+
+@pytest.mark.parametrize("subject", Subject)
+def test_next_step_points_into_the_runbook(subject: Subject) -> None:
+    assert f"(docs/guide.md#runbook-{subject})" in wording.next_step(alert(subject=subject))
+
+
+def test_an_end_asks_for_nothing() -> None:
+    assert wording.next_step(later(2, Transition.RESOLVED)) == ""
+
+
+def test_background_leaves_out_what_is_empty() -> None:
+    told = dict(wording.background(alert(note="", labels={}, command="")))
+
+    assert told == {"Incident": "7f3a9c21", "At": "2027-01-15 08:00 UTC"}
+
+
+def test_figures_hold_no_infinity() -> None:
+    told = wording.figures(alert(rate=Estimate(24e6, -math.inf, math.nan), age_s=HOUR_S))
+
+    assert (told["rate_per_hour"], told["rate_low"], told["rate_high"]) == (24e6, None, None)
+    assert told["unit"] == "bytes"
+    assert told["age_s"] == HOUR_S
+
+
+@given(ALERTS)
+def test_any_alert_has_words_on_single_bounded_lines(any_alert: Alert) -> None:
+    facts = [fact.value for fact in (*wording.facts(any_alert), *wording.background(any_alert))]
+    lines = [wording.first_line(any_alert), *facts, *wording.reasons(any_alert), *wording.findings(any_alert)]
+
+    assert all(line.isprintable() for line in lines)
+    assert max(map(len, lines)) <= 500
+    assert all(facts)
+
+
+def test_the_sample_is_what_the_tests_think() -> None:
+    assert (LEAK.severity, LEAK.at_wall_s) == (State.CRITICAL, WALL_S)
