@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from agent.detect.options import Thresholds
 from agent.options import Size, at_least, option
-
-_MAX_PORT = 65_535
-
-
-def _regular_expression(pattern: str) -> str | None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        return f"a regular expression; this one has a mistake: {error}"
-    return None
-
-
-def _port(port: int) -> str | None:
-    return None if 1 <= port <= _MAX_PORT else "a port from 1 to 65535"
-
-
-def _some_key(match: Match) -> str | None:
-    keys = [spec.name for spec in fields(match)]
-    return None if any(getattr(match, key) is not None for key in keys) else f"one of {', '.join(keys)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +15,11 @@ class Match:
     pid: int | None = option(None, describe="one process id")
     pidfile: str | None = option(None, describe="a file that holds a process id")
     exe: str | None = option(None, describe="executable: a name (python3) or a path (/usr/bin/node)")
-    command: str | None = option(
-        None, describe="regular expression searched in the command line", check=_regular_expression
-    )
+    command: str | None = option(None, describe="regular expression searched in the command line")
     user: str | None = option(None, describe="user name or uid that owns the process")
     unit: str | None = option(None, describe="systemd unit (api.service)")
     cgroup: str | None = option(None, describe="cgroup path or shell pattern (/kubepods*/pod123*)")
-    port: int | None = option(None, describe="TCP port that the process listens on", check=_port)
+    port: int | None = option(None, describe="TCP port that the process listens on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +27,7 @@ class WatchEntry:
     """One service: the processes that belong to it and what holds for them."""
 
     service: str = option(describe="name used in alerts; one per replica set")
-    match: Match = option(describe="which processes", check=_some_key)
+    match: Match = option(describe="which processes")
     children: bool = option(default=False, describe="also every descendant of those processes")
     labels: dict[str, str] = option(factory=dict, describe="told with every alert")
     thresholds: Thresholds | None = option(None, describe="instead of the general ones")
