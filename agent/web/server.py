@@ -20,7 +20,7 @@ from agent.logs import log_event
 from agent.secret import Secret
 from agent.text import MAX_NAME_CHARS, one_line
 from agent.web import health
-from agent.web.connections import MAX_AGE_S, Connections
+from agent.web.connections import MAX_AGE_S, MAX_CONNECTIONS, Connections
 from agent.web.health import HealthView
 from agent.web.metrics import Metrics
 from agent.web.options import Address, exposure, listen_address
@@ -79,8 +79,11 @@ class _Site:
 class WebServer:
     """Answers from the daemon's view; `view` is called on the server's threads."""
 
-    def __init__(self, options: WebOptions, view: Callable[[], HealthView], clock: Clock) -> None:
+    def __init__(
+        self, options: WebOptions, view: Callable[[], HealthView], clock: Clock, poll_s: float = POLL_S
+    ) -> None:
         self._options = options
+        self._poll_s = poll_s
         self._site = _Site(view, clock, Metrics(view), options.token)
         self._server: _Server | None = None
         self._thread = threading.Thread(target=self._serve, name="leakwatch-web", daemon=True)
@@ -118,11 +121,12 @@ class WebServer:
 
     def _serve(self) -> None:
         if self._server is not None:
-            self._server.serve_forever(POLL_S)
+            self._server.serve_forever(self._poll_s)
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 4 * MAX_CONNECTIONS
 
     def __init__(self, address: Address, site: _Site) -> None:
         self.site = site
