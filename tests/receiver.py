@@ -49,7 +49,7 @@ class Receiver:
         self._behaviours: list[tuple[_Behaviour, int | None]] = [(_answer(200, {}, b"ok"), None)]
         self.closing = threading.Event()
         self._server = _Server(self, tls)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="receiver")
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,), name="receiver")
         self.port: int = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
 
@@ -173,8 +173,9 @@ class _Server(ThreadingHTTPServer):
 
 def _answer(status: int, headers: Mapping[str, str], body: bytes) -> _Behaviour:
     def answer(handler: _Handler) -> None:
-        handler.send_response(status)
-        for name, value in ({"Content-Length": str(len(body)), "Connection": "close"} | headers).items():
+        handler.send_response_only(status)
+        always = {"Content-Length": str(len(body)), "Connection": "close", "Date": handler.date_time_string()}
+        for name, value in (always | headers).items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(body)

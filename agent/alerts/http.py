@@ -36,7 +36,7 @@ TOTAL_FACTOR = 3
 _OWN_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"leakwatch/{__version__}"}
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: (\d{3})")
 
-logging.getLogger("urllib3").propagate = False
+logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 # Its lines hold whole addresses ("Failed to parse headers (url=...)"), and ours are secrets.
 
 
@@ -60,7 +60,7 @@ class HttpClient:
         deadline = _Deadline(self._options.timeout_s * TOTAL_FACTOR)
         try:
             with deadline.running(), self._session(address, deadline) as session:
-                return self._exchange(session, address, body, headers)
+                return self._exchange(session, address, body, headers, deadline)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             sentence = _explain(error, host_of(address), self._options, deadline)
         # Outside the handler, so that the error's own text, which holds the address, is not chained.
@@ -75,7 +75,12 @@ class HttpClient:
         return session
 
     def _exchange(
-        self, session: requests.Session, address: str, body: bytes, headers: dict[str, str]
+        self,
+        session: requests.Session,
+        address: str,
+        body: bytes,
+        headers: dict[str, str],
+        deadline: _Deadline,
     ) -> Response:
         proxy = self._options.proxy.reveal() if self._options.proxy else ""
         with session.post(
@@ -88,6 +93,8 @@ class HttpClient:
             allow_redirects=False,
             stream=True,
         ) as answer:
+            if deadline.expired:  # cut headers look like ended ones to http.client
+                raise requests.Timeout
             known = {name.lower(): value for name, value in answer.headers.items()}
             return Response(answer.status_code, known, _read(answer), self._clock.now().wall_s)
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.alerts.address import split_url
 from agent.options import Duration, option
 from agent.secret import Secret
 
 SEVERITIES = ("warning", "critical")
+
+
+def _proxy_problem(value: Secret | None) -> str | None:
+    try:
+        split_url("http://unused" if value is None else value.reveal())
+    except ValueError:
+        return 'an http or https proxy such as "http://proxy:3128"'
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +25,9 @@ class HttpOptions:
 
     timeout_s: Duration = option(10.0, key="timeout", describe="connect and read, each")
     proxy: Secret | None = option(
-        None, describe="http(s) proxy URL for this channel only (may hold a password)"
+        None,
+        describe="http(s) proxy URL for this channel only (may hold a password)",
+        check=_proxy_problem,
     )
     ca_bundle: str | None = option(None, describe="PEM file of certificate authorities")
 

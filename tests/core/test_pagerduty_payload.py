@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alert_samples import EVIDENCE, alert, later
 from alert_strategies import ALERTS
-from hypothesis import given
+from hypothesis import given, settings
 
 from agent.alerts.pagerduty import MAX_EVENT_BYTES, PagerDutyChannel, PagerDutyOptions, encoded, payload
 from agent.model import Alert, State, Transition
@@ -99,6 +99,7 @@ def test_too_large_an_event_loses_its_details_and_nothing_else() -> None:
 
 
 @given(ALERTS)
+@settings(max_examples=60)
 def test_any_alert_is_a_valid_event(any_alert: Alert) -> None:
     body = encoded(payload(any_alert), KEY)
     event = json.loads(body, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from alert_samples import EVIDENCE, alert, later
 from alert_strategies import ALERTS
-from hypothesis import given
+from hypothesis import given, settings
 from sentry_sdk.envelope import Envelope
 
 from agent.alerts.attachments import Attachment
@@ -103,6 +103,7 @@ def test_labels_never_replace_the_tags_of_the_alert() -> None:
 
 
 @given(ALERTS)
+@settings(max_examples=60)
 def test_any_alert_is_read_back(any_alert: Alert) -> None:
     event = event_of(any_alert)
 

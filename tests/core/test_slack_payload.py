@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from alert_samples import EVIDENCE, alert, later
 from alert_strategies import ALERTS
-from hypothesis import given
+from hypothesis import given, settings
 
 from agent.alerts.slack import SlackOptions, escaped, payload
 from agent.model import Alert, Evidence, Reason, State, Transition
@@ -88,6 +88,7 @@ def test_cutting_never_splits_an_escape(text: str, limit: int, cut: str) -> None
 
 
 @given(ALERTS)
+@settings(max_examples=60)
 def test_any_alert_fits_into_block_kit(any_alert: Alert) -> None:
     message = payload(any_alert)
     blocks = message["blocks"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from alert_samples import EVIDENCE, HOUR_S, LEAK, WALL_S, alert, later
 from alert_strategies import ALERTS
-from hypothesis import given
+from hypothesis import given, settings
 
 from agent.alerts import wording
 from agent.model import Alert, Estimate, Event, Evidence, Reason, State, Subject, Transition
@@ -216,6 +216,7 @@ def test_figures_hold_no_infinity() -> None:
 
 
 @given(ALERTS)
+@settings(max_examples=60)
 def test_any_alert_has_words_on_single_bounded_lines(any_alert: Alert) -> None:
     facts = [fact.value for fact in (*wording.facts(any_alert), *wording.background(any_alert))]
     lines = [wording.first_line(any_alert), *facts, *wording.reasons(any_alert), *wording.findings(any_alert)]
