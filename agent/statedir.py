@@ -104,5 +104,5 @@ def _home(environ: Mapping[str, str], uid: int) -> Path:
         return Path(pwd.getpwuid(uid).pw_dir)
     except KeyError:
         raise StateError(
-            f"state directory: user {uid} has no home directory; set state_directory or STATE_DIRECTORY"
+            f"state directory: user {uid} has no home directory; set state_dir or STATE_DIRECTORY"
         ) from None
