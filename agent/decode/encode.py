@@ -1,0 +1,86 @@
+"""Classes of options back to what a file may say: units as people write them, secrets hidden."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from agent.decode.expand import escape
+from agent.decode.schema import Key, Tagged, keys_of, mark_of
+from agent.options import Unit
+from agent.secret import HIDDEN
+from agent.units import BYTES, SECONDS, parse_duration, parse_percent, parse_rate, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def to_plain(options: Any) -> dict[str, Any]:
+    """Return mappings, lists and scalars that decode to equal options, but for hidden secrets."""
+    kind: type = type(options)
+    return {key.name: _plain(key, getattr(options, key.attribute)) for key in keys_of(kind).values()}
+
+
+def _plain(key: Key, value: Any) -> Any:
+    if key.secret:
+        return None if value is None else HIDDEN if value else ""
+    return None if value is None else _value(key.kind, value)
+
+
+def _value(hint: Any, value: Any) -> Any:
+    mark = mark_of(hint)
+    if isinstance(mark, Unit):
+        return _WRITERS[mark.parse](value)
+    if isinstance(mark, Tagged):
+        kind = next(name for name, options in mark.classes.items() if options is type(value))
+        return {mark.tag: kind, **to_plain(value)}
+    if is_dataclass(hint):
+        return to_plain(value)
+    if get_origin(hint) is tuple:
+        return [_value(get_args(hint)[0], item) for item in value]
+    if get_origin(hint) is dict:
+        return {name: _value(get_args(hint)[1], item) for name, item in value.items()}
+    return escape(value) if isinstance(value, str) else value
+
+
+def write_duration(seconds: float) -> str:
+    """Return the shortest text that means exactly so many seconds: "10s", "90m", "7d"."""
+    units = [(unit, size) for unit, size in SECONDS.items() if seconds >= size and unit != "w"]
+    texts = [_decimal(seconds / size) + unit for unit, size in units]
+    return _shortest(texts, seconds, parse_duration) or _decimal(seconds) + "s"
+
+
+def write_size(count: int) -> str:
+    """Return the shortest text that means exactly so many bytes: "50MB", "1.5GiB"."""
+    texts = [_decimal(count / size) + unit for unit, size in BYTES.items() if count >= size and len(unit) > 1]
+    return _shortest(texts, count, parse_size) or f"{count}B"
+
+
+def write_rate(bytes_per_hour: float) -> str:
+    """Return a text that means exactly so many bytes an hour, by the hour where that can be: "100MB/h"."""
+    units = ("h", "m", "s", "d", "w", "ms")
+    texts = [f"{write_size(round(bytes_per_hour * SECONDS[unit] / 3600))}/{unit}" for unit in units]
+    return next((text for text in texts if parse_rate(text) == bytes_per_hour), texts[0])
+
+
+def write_percent(percent: float) -> str:
+    """Return "80%"."""
+    return f"{_decimal(percent)}%"
+
+
+def _shortest(texts: Iterable[str], value: float, parse: Callable[[str], float]) -> str | None:
+    return min((text for text in texts if parse(text) == value), key=len, default=None)
+
+
+def _decimal(number: float) -> str:
+    whole = int(number)
+    return str(whole) if whole == number else f"{Decimal(repr(number)):f}"
+
+
+_WRITERS: dict[Callable[[str], float], Callable[[Any], str]] = {
+    parse_duration: write_duration,
+    parse_size: write_size,
+    parse_rate: write_rate,
+    parse_percent: write_percent,
+}
