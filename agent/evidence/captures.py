@@ -99,7 +99,7 @@ class Captures:
 
     def _within_cooldown(self, key: ProcessKey, now: Instant) -> Evidence | None:
         cooldown_s = self._options.cooldown_s
-        self._recent = {k: taken for k, taken in self._recent.items() if now.t_s - taken[0] < cooldown_s}
+        self._recent = {k: taken for k, taken in self._recent.items() if 0 <= now.t_s - taken[0] < cooldown_s}
         if key not in self._recent:
             return None
         taken_t_s, evidence = self._recent[key]
