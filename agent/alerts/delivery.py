@@ -154,7 +154,7 @@ class Deliverer:
             return
         now = self._clock.now()
         wait_s = retry_wait_s(failures, error.retry_after_s, self._jitter())
-        self._outbox.mark_failed(delivery.delivery_id, why, now.wall_s + wait_s)
+        self._outbox.mark_failed(delivery.delivery_id, why, now, wait_s)
         if error.retry_after_s is not None:
             self._rest_until_t_s[delivery.channel] = now.t_s + min(MAX_WAIT_S, error.retry_after_s)
         if why != delivery.last_error or failures.bit_count() == 1:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_WAIT_S = 3600.0
-"""No delivery waits longer than this for its next attempt; a later time means that the clock stepped back."""
+"""No delivery waits longer than this for its next attempt."""
 MAX_HOLD_S = 60.0
 """No alert waits longer than this for its evidence."""
 KEEP_SENT_S = 30 * 86400.0
@@ -38,8 +38,10 @@ _HEADS = """FROM deliveries AS d
         AND earlier.incident_id = d.incident_id AND earlier.channel = d.channel
         AND earlier.sequence < d.sequence)"""
 """The first pending one of each incident and channel: a resolve never overtakes its trigger."""
-_READY = """(next_attempt_wall_s <= :now OR next_attempt_wall_s > :now + :max_wait)
-    AND (hold_until_wall_s <= :now OR hold_until_wall_s > :now + :max_hold)"""
+_READY_WALL_S = """max(
+    CASE WHEN attempts = 0 OR :now < attempted_wall_s THEN :now ELSE next_attempt_wall_s END,
+    CASE WHEN :now < created_wall_s THEN :now ELSE hold_until_wall_s END)"""
+"""When it may be sent. A clock that stands before what is past was set back: then no wait holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +109,18 @@ class Outbox:
 
         Of an incident and channel only the first pending one: later ones follow when it is sent or parked.
         """
-        query = f"SELECT {_COLUMNS} {_HEADS} AND {_READY} ORDER BY created_wall_s, rowid LIMIT {BATCH}"
-        values = {"now": now.wall_s, "channel": channel, "max_wait": MAX_WAIT_S, "max_hold": MAX_HOLD_S}
+        ready = f"{_READY_WALL_S} <= :now ORDER BY created_wall_s, rowid LIMIT {BATCH}"
+        query = f"SELECT {_COLUMNS} {_HEADS} AND {ready}"
+        values = {"now": now.wall_s, "channel": channel}
         rows = self._file.run(lambda c: c.execute(query, values).fetchall())
         return [delivery for row in rows if (delivery := self._read(row)) is not None]
 
     def next_due_s(self, now: Instant, channel: str | None = None) -> float | None:
         """Return in how many seconds something can be sent; None when nothing waits."""
-        query = f"SELECT min(max(next_attempt_wall_s, hold_until_wall_s)) {_HEADS}"
-        (at_wall_s,) = self._file.run(lambda c: c.execute(query, {"channel": channel}).fetchone())
-        if at_wall_s is None:
-            return None
-        wait_s = float(at_wall_s) - now.wall_s
-        return max(0.0, wait_s) if wait_s <= MAX_WAIT_S else 0.0
+        query = f"SELECT min({_READY_WALL_S}) {_HEADS}"
+        values = {"now": now.wall_s, "channel": channel}
+        (ready_wall_s,) = self._file.run(lambda c: c.execute(query, values).fetchone())
+        return None if ready_wall_s is None else max(0.0, ready_wall_s - now.wall_s)
 
     def release(self, incident_id: str, sequence: int, evidence: Evidence | None) -> None:
         """Write the evidence into the alerts of that transition that are still unsent, and end their wait."""
@@ -133,10 +134,10 @@ class Outbox:
         )
         self._file.run(lambda c: c.execute(change, (now.wall_s, delivery_id)).rowcount)
 
-    def mark_failed(self, delivery_id: str, error: str, next_attempt_wall_s: float) -> None:
-        """Note a failure that may heal, and when to try again."""
-        change = "attempts = attempts + 1, last_error = ?, next_attempt_wall_s = ?"
-        self._update(delivery_id, change, error, next_attempt_wall_s)
+    def mark_failed(self, delivery_id: str, error: str, now: Instant, wait_s: float) -> None:
+        """Note a failure that may heal, and how long to wait before the next attempt."""
+        change = "attempts = attempts + 1, last_error = ?, attempted_wall_s = ?, next_attempt_wall_s = ?"
+        self._update(delivery_id, change, error, now.wall_s, now.wall_s + min(wait_s, MAX_WAIT_S))
 
     def park(self, delivery_id: str, error: str) -> None:
         """Give it up with the reason; it stays to be seen, and later ones of its incident may pass."""
@@ -208,7 +209,7 @@ def _new_row(channel: str, alert: Alert, now: Instant, hold_until_wall_s: float)
     delivery_id = f"{alert.incident_id}/{alert.sequence}/{channel}"
     text = json.dumps(alert.to_json())
     key = (delivery_id, alert.incident_id, alert.sequence, channel)
-    return *key, text, now.wall_s, now.wall_s, hold_until_wall_s
+    return *key, text, now.wall_s, hold_until_wall_s
 
 
 def _record(
@@ -226,8 +227,8 @@ def _record(
         ),
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, alert, next_attempt_wall_s,"
-        " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, alert,"
+        " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
 
@@ -247,7 +248,7 @@ def _release(
                 "files": evidence.files,
             }
         connection.execute(
-            "UPDATE deliveries SET alert = ?, hold_until_wall_s = 0 WHERE id = ?",
+            "UPDATE deliveries SET alert = ?, hold_until_wall_s = created_wall_s WHERE id = ?",
             (json.dumps(data), delivery_id),
         )
 

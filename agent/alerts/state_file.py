@@ -36,7 +36,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         """CREATE TABLE deliveries (
             id TEXT PRIMARY KEY, incident_id TEXT NOT NULL, sequence INTEGER NOT NULL, channel TEXT NOT NULL,
-            alert TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_attempt_wall_s REAL NOT NULL,
+            alert TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+            attempted_wall_s REAL NOT NULL DEFAULT 0, next_attempt_wall_s REAL NOT NULL DEFAULT 0,
             state TEXT NOT NULL DEFAULT 'pending', last_error TEXT NOT NULL DEFAULT '',
             created_wall_s REAL NOT NULL, sent_wall_s REAL, hold_until_wall_s REAL NOT NULL DEFAULT 0,
             UNIQUE (incident_id, sequence, channel)

@@ -67,7 +67,7 @@ def test_a_resolve_waits_for_its_trigger(outbox: Outbox, clock: FakeClock) -> No
     outbox.record(incident, [("slack", alert), ("sentry", alert)], clock.now())
     outbox.record(ended, [("slack", resolve), ("sentry", resolve)], clock.now())
     slack, sentry = outbox.due(clock.now())
-    outbox.mark_failed(slack.delivery_id, "503 from host", clock.now().wall_s + 40)
+    outbox.mark_failed(slack.delivery_id, "503 from host", clock.now(), 40.0)
     outbox.mark_sent(sentry.delivery_id, clock.now())
     assert told(outbox, clock) == [("sentry", 2)]
     assert outbox.next_due_s(clock.now(), "slack") == 40
@@ -107,16 +107,29 @@ def test_a_failed_capture_ends_the_wait_as_well(outbox: Outbox, clock: FakeClock
     assert [d.alert.evidence for d in outbox.due(clock.now())] == [None]
 
 
-@pytest.mark.parametrize("step_s", [-2 * MAX_WAIT_S, -9e8, 9e8])
-def test_a_clock_that_steps_delays_nothing_beyond_the_longest_wait(
-    outbox: Outbox, clock: FakeClock, step_s: float
+@pytest.mark.parametrize("step_s", [-60.0, -MAX_WAIT_S, -9e8, 9e8])
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_a_clock_that_is_set_delays_nothing(
+    outbox: Outbox, clock: FakeClock, attempts: int, step_s: float
 ) -> None:
     incident, alert, _, _ = story()
     outbox.record(incident, [("slack", alert)], clock.now(), hold_s=5.0)
-    outbox.mark_failed(outbox_id(alert, "slack"), "503", clock.now().wall_s + 600)
+    for _ in range(attempts):
+        outbox.mark_failed(outbox_id(alert, "slack"), "503", clock.now(), 600.0)
     clock.step_wall(step_s)
     assert told(outbox, clock) == [("slack", 1)]
     assert outbox.next_due_s(clock.now()) == 0.0
+
+
+def test_a_clock_that_is_set_back_within_a_wait_does_not_start_it_anew(
+    outbox: Outbox, clock: FakeClock
+) -> None:
+    incident, alert, _, _ = story()
+    outbox.record(incident, [("slack", alert)], clock.now())
+    outbox.mark_failed(outbox_id(alert, "slack"), "503", clock.now(), 9e9)
+    clock.advance(1800)
+    clock.step_wall(-600)
+    assert outbox.next_due_s(clock.now()) == MAX_WAIT_S - 1200
 
 
 def outbox_id(alert: Alert, channel: str) -> str:
