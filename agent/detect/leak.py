@@ -97,7 +97,7 @@ class LeakDetector:
         return max(valid, key=lambda f: (f.state, f.significance), default=None)
 
     def explain(self, one: Series, t_s: float) -> Finding | None:
-        """Return the most significant look at a series, whatever it says; None while there are too few blocks."""
+        """Return the most significant look at a series, whatever it says; None while it is too short."""
         looks = []
         for level in range(self._rings.levels):
             candidates = _Candidates.at(self._rings, level, [one], t_s)
@@ -186,6 +186,7 @@ class _Candidates:
             significance=float(self.rise.significance[row]),
             least_step=float(least[0]),
             newest_step=float(newest[0]),
+            latest_speed=growth.latest_speed(rows[0], int(onset[0]), slope),
             fall=float(growth.drawdown(rows, onset)[0]),
             jumps_share=growth.jumps_share(rows[0, onset[0] :], amount),
             end=float(np.nanmin(rows[0, -2:])) if np.isfinite(rows[0, -2:]).any() else float("nan"),

@@ -25,6 +25,8 @@ class Numbers:
     least_step: float
     """Least of the steps between the quarters, over their mean."""
     newest_step: float
+    latest_speed: float
+    """The slope within the newest eighth, over the whole slope."""
     fall: float
     jumps_share: float
     """What the three largest increases carry of the growth."""
@@ -102,9 +104,9 @@ def _keeps(n: Numbers) -> Reason:
 
 
 def _goes_on(n: Numbers) -> Reason:
-    passed = n.newest_step >= rules.MIN_NEWEST_STEP
+    passed = n.newest_step >= rules.MIN_NEWEST_STEP and n.latest_speed >= rules.MIN_LATEST_SPEED
     word = "goes on" if passed else "has levelled off"
-    share = 100.0 * max(0.0, n.newest_step) if np.isfinite(n.newest_step) else 0.0
+    share = 100.0 * max(0.0, min(n.newest_step, n.latest_speed))
     return Reason("goes-on", passed=passed, text=f"{word}: lately at {share:.0f} % of its mean speed")
 
 

@@ -20,6 +20,8 @@ MIN_EVEN_STEP = 0.25
 """The least of the three steps between the quarters of the rise, as a share of their mean: no single jump."""
 MIN_NEWEST_STEP = 0.55
 """The newest of those steps: it has not levelled off."""
+MIN_LATEST_SPEED = 0.3
+"""The slope within the newest eighth, as a share of the whole slope: it has not stopped just now."""
 MAX_JUMPS_SHARE = 0.6
 """The three largest block-to-block increases may carry this share of the growth ..."""
 MAX_JUMPS_SHARE_SHORT = 0.7
