@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
-
 from agent.alerts.channels import CHANNEL_OPTIONS, ChannelOptions
 from agent.alerts.options import Route
 from agent.config_checks import check_parts, check_whole, off_channels
 from agent.decode.decoder import Decoder
 from agent.decode.document import compose, read
-from agent.decode.encode import to_plain
+from agent.decode.encode import to_plain, to_yaml
 from agent.decode.problems import ConfigError, Problem
 from agent.decode.schema import Tagged
 from agent.decode.walk import Entry, Place, Walk
@@ -123,7 +121,7 @@ def default_config() -> Config:
 
 def effective(config: Config) -> str:
     """Return the configuration as YAML, defaults included; a secret is `<hidden>`, an empty one empty."""
-    return yaml.safe_dump(effective_values(config), sort_keys=False, allow_unicode=True, width=110)
+    return to_yaml(effective_values(config))
 
 
 def effective_values(config: Config) -> dict[str, Any]:

@@ -39,8 +39,8 @@ def check_parts(walk: Walk, channel_lines: dict[str, int] | None) -> None:
             check(walk, located)
     _own_names(walk)
     state_dir = walk.located.get(("state_dir",))
-    if state_dir is not None and not state_dir.value.startswith("/"):
-        walk.note(state_dir.place, sentence("an absolute path", state_dir.shown))
+    if state_dir is not None and not state_dir.value.startswith(("/", "~/")):
+        walk.note(state_dir.place, sentence("an absolute path, or one under ~/", state_dir.shown))
     if channel_lines is not None:
         _known_channels(walk, channel_lines)
 
@@ -58,10 +58,8 @@ def check_whole(walk: Walk, channels: dict[str, Any], routes: tuple[Route, ...],
         _note(walk, ("discover", "enabled"), sentence('true, or services under "watch"', "nothing to watch"))
     for located in _values(walk, "routes", "services", None) if not discovers else ():
         if not any(fnmatchcase(service, located.value) for service in services):
-            words = sentence(
-                'a service under "watch", or a pattern', located.shown, nearest(located.value, services)
-            )
-            walk.note(located.place, words)
+            expected = 'a name or pattern that fits a service under "watch"'
+            walk.note(located.place, sentence(expected, located.shown, nearest(located.value, services)))
 
 
 def off_channels(walk: Walk) -> dict[str, str]:
@@ -197,8 +195,15 @@ def _route(walk: Walk, located: Located) -> None:
 def _http(walk: Walk, located: Located) -> None:
     _timeout(walk, located)
     bundle = located.value.ca_bundle
-    if bundle is not None and not Path(bundle).is_file():
+    if bundle is not None and not _is_file(bundle):
         _refuse(walk, located, "ca_bundle", "a file of certificates that exists")
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def _timeout(walk: Walk, located: Located) -> None:

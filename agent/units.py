@@ -11,7 +11,7 @@ BYTES = {
     "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
+_PART = re.compile(r"([0-9]{1,19}(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*")
 _MINUTES_LIMIT_S = 90 * 60
 _HOURS_LIMIT_S = 48 * 3600
 
@@ -58,6 +58,7 @@ def parse_percent(text: str) -> float:
 
 def format_bytes(count: float) -> str:
     """Return three figures at most and a decimal unit: "448MB", "1.02GB", "-3.4MB"."""
+    count = round(count, 2)
     sign, size = ("-" if count < 0 else ""), abs(count)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:  # noqa: PLR2004 - the next unit from 1,000 on

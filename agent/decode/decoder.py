@@ -32,23 +32,31 @@ class Decoder:
         if entries is None:
             return INVALID
         keys = keys_of(options)
-        self._refuse_unknown(keys, entries, place)
-        values = {key.attribute: self._key(key, options, entries, place) for key in keys.values()}
+        meant = self._refuse_unknown(keys, entries, place)
+        values = {
+            key.attribute: INVALID if meant & {*key.spellings} else self._key(key, options, entries, place)
+            for key in keys.values()
+        }
         if any(value is INVALID for value in values.values()):
             return INVALID
         made = options(**values)
         self._walk.located[place.path] = Located(place, made, "a mapping")
         return made
 
-    def _refuse_unknown(self, keys: dict[str, Key], entries: dict[str, Entry], place: Place) -> None:
+    def _refuse_unknown(self, keys: dict[str, Key], entries: dict[str, Entry], place: Place) -> set[str]:
+        """Note the keys that the class does not know, and return those they were likely meant for."""
         spellings = [name for key in keys.values() for name in key.spellings]
+        meant = set()
         for name in [name for name in entries if name not in spellings]:
             word = shown_key(name)
             close = _one_level_down(name, keys) or nearest(name, spellings)
             known = "a known key" if close else one_of(tuple(keys))
             if ":" in name:  # {key:value} is one long key without a value
                 known, close = '"key: value" with a space after the colon', None
+                meant.add(name.partition(":")[0])
             self._walk.note(place.inside(word, entries[name].line), sentence(known, f'"{word}"', close))
+            meant.add(close or "")
+        return meant - entries.keys()
 
     def _key(self, key: Key, options: type, entries: dict[str, Entry], place: Place) -> Any:
         given = tuple(name for name in key.spellings if name in entries)

@@ -12,7 +12,7 @@ from agent.decode.problems import ConfigError, Problem, sentence
 MAX_FILE_BYTES = 1_000_000
 MAX_SECRET_BYTES = 65_536
 CORE = "tag:yaml.org,2002:"
-_QUOTED = re.compile(r"'[^'<]{2,}'")
+_QUOTED = re.compile(r"'([^']|[^'<][^']+)'")
 _SYNTAX = {
     "mapping values are not allowed here": (
         '"key: value" with the indentation of its neighbours; a text that holds ": " needs quotes'
@@ -23,6 +23,8 @@ _SYNTAX = {
     "found unexpected end of stream": "a closing quote",
 }
 """PyYAML's words for common slips, and ours."""
+_BEGINS_AT_CONTEXT = ("found unexpected end of stream", "could not find expected ':'")
+"""Noticed only later: the line to look at is where the text began."""
 
 
 def read(path: str) -> bytes:
@@ -67,7 +69,9 @@ def _syntax(error: yaml.YAMLError, text: str, file: str) -> Problem:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, int(error.position)) + 1
         return Problem(file, line, "", sentence("printable text", "a control character"))
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    mark = getattr(error, "problem_mark", None)
+    if getattr(error, "problem", None) in _BEGINS_AT_CONTEXT:
+        mark = getattr(error, "context_mark", None) or mark
     return Problem(file, mark.line + 1 if mark else 0, "", f"not YAML: {_syntax_words(error)}")
 
 
@@ -75,9 +79,16 @@ def _syntax_words(error: yaml.YAMLError) -> str:
     problem, context = str(getattr(error, "problem", "")), str(getattr(error, "context", ""))
     if problem in _SYNTAX:
         return sentence(_SYNTAX[problem])
+    if problem.startswith("expected <block end>"):
+        return sentence("the indentation of its neighbours")
+    if problem.startswith("expected ',' or"):
+        return sentence('"," or the closing bracket; between brackets a text such as "${NAME}" needs quotes')
     if "alias" in problem or "alias" in context:
         return sentence('quotes around a text that begins with "*"')
     if "cannot start any token" in problem:
         return sentence('quotes around a text that begins with "@", "`" or "%"')
     # What stands in quotes may be a piece of a secret.
-    return _QUOTED.sub("that name", problem) or "not readable"
+    return (
+        _QUOTED.sub(lambda quoted: quoted[0] if len(quoted[1]) == 1 else "that name", problem)
+        or "not readable"
+    )

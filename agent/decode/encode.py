@@ -6,6 +6,9 @@ from dataclasses import is_dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+import yaml
+
+from agent.decode.document import CORE
 from agent.decode.expand import escape
 from agent.decode.schema import Key, Tagged, keys_of, mark_of
 from agent.options import Unit
@@ -15,11 +18,39 @@ from agent.units import BYTES, SECONDS, parse_duration, parse_percent, parse_rat
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_ODD_BREAKS = "\x85\u2028\u2029"
+
 
 def to_plain(options: Any) -> dict[str, Any]:
     """Return mappings, lists and scalars that decode to equal options, but for hidden secrets."""
     kind: type = type(options)
     return {key.name: _plain(key, getattr(options, key.attribute)) for key in keys_of(kind).values()}
+
+
+def to_yaml(values: dict[str, Any]) -> str:
+    """Return the text of a file that holds these values, in their order."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes odd line breaks as escapes; between other quotes PyYAML would read them back as a space."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Return the node of a text."""
+        odd = any(char in data for char in _ODD_BREAKS)
+        return self.represent_scalar(f"{CORE}str", data, style='"' if odd else None)
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        """Write equal lists and mappings out each time."""
+        return True
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def _section(options: Any) -> dict[str, Any]:
+    # Deep in the file, what is neither given nor has a default would only be noise.
+    return {name: value for name, value in to_plain(options).items() if value is not None}
 
 
 def _plain(key: Key, value: Any) -> Any:
@@ -34,9 +65,9 @@ def _value(hint: Any, value: Any) -> Any:
         return _WRITERS[mark.parse](value)
     if isinstance(mark, Tagged):
         kind = next(name for name, options in mark.classes.items() if options is type(value))
-        return {mark.tag: kind, **to_plain(value)}
+        return {mark.tag: kind, **_section(value)}
     if is_dataclass(hint):
-        return to_plain(value)
+        return _section(value)
     if get_origin(hint) is tuple:
         return [_value(get_args(hint)[0], item) for item in value]
     if get_origin(hint) is dict:
@@ -46,7 +77,12 @@ def _value(hint: Any, value: Any) -> Any:
 
 def write_duration(seconds: float) -> str:
     """Return the shortest text that means exactly so many seconds: "10s", "90m", "7d"."""
-    units = [(unit, size) for unit, size in SECONDS.items() if seconds >= size and unit != "w"]
+    smallest = "s" if seconds >= 1 else "ms"
+    units = [
+        (unit, size)
+        for unit, size in SECONDS.items()
+        if unit in (smallest, "m", "h", "d") and seconds >= size
+    ]
     texts = [_decimal(seconds / size) + unit for unit, size in units]
     return _shortest(texts, seconds, parse_duration) or _decimal(seconds) + "s"
 

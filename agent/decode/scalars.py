@@ -66,8 +66,8 @@ def shown(node: yaml.Node) -> str:
 
 def shown_kind(node: yaml.Node) -> str:
     """Return the same without the value: where a mapping belongs, a text may be a secret in a wrong place."""
-    text_or_number = isinstance(node, yaml.ScalarNode) and node.tag != NULL
-    return "a single value" if text_or_number else shown(node)
+    ordinary = isinstance(node, yaml.ScalarNode) and is_known_tag(node) and node.tag != NULL
+    return "a single value" if ordinary else shown(node)
 
 
 def parse(kind: Any, scalar: Scalar) -> Any:
