@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import yaml
 
 from agent.decode.problems import nearest, sentence, shown_key
-from agent.decode.scalars import INVALID, NULL, is_known_tag, parse, shown, shown_kind
+from agent.decode.scalars import INVALID, NULL, is_known_tag, parse, shown, shown_items, shown_kind
 from agent.decode.schema import Key, Tagged, expected, keys_of, mark_of, one_of
 from agent.decode.secrets import decode_secret
 from agent.decode.walk import Entry, Located, Place, Walk
@@ -89,7 +89,7 @@ class Decoder:
         words = key.spec.check(value)
         if words is None:
             return value
-        self._walk.note(place, sentence(words, shown(entry.node)))
+        self._walk.note(place, sentence(words, shown_items(entry.node)))
         return INVALID
 
     def _value(self, hint: Any, node: yaml.Node, place: Place, *, optional: bool = False) -> Any:

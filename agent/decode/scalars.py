@@ -17,6 +17,7 @@ from agent.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MAX_SHOWN_ITEMS = 4
 NULL = f"{CORE}null"
 _CORE_TAGS = {CORE + name for name in ("null", "bool", "int", "float", "str", "timestamp", "merge", "value")}
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]{0,17})")
@@ -62,6 +63,14 @@ def shown(node: yaml.Node) -> str:
         return "a text of several lines"
     text = one_line(str(node.value), MAX_SHOWN_CHARS)
     return f'"{text}"' if node.tag == f"{CORE}str" else text
+
+
+def shown_items(node: yaml.Node) -> str:
+    """Return the same, with the first items of a list."""
+    if not isinstance(node, yaml.SequenceNode):
+        return shown(node)
+    items = [shown(item) for item in node.value[:MAX_SHOWN_ITEMS]]
+    return f"[{', '.join(items + ['...'] * (len(node.value) > MAX_SHOWN_ITEMS))}]"
 
 
 def shown_kind(node: yaml.Node) -> str:
