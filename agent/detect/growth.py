@@ -150,10 +150,10 @@ def evenness(rows: Floats, onset: Ints) -> tuple[Floats, Floats]:
     return least, newest
 
 
-def latest_speed(row: Floats, onset: int, slope: float) -> float:
+def latest_speed(rise: Floats, slope: float) -> float:
     """Return the slope within the newest eighth of a rise, as a share of the whole slope."""
-    back = max(3, (len(row) - onset) // 8)
-    older, newer = row[-back - 2 : -back], row[-2:]
+    back = max(3, len(rise) // 8)
+    older, newer = rise[-back - 2 : -back], rise[-2:]
     if not (np.isfinite(older).any() and np.isfinite(newer).any()) or slope <= 0:
         return 0.0
     return float((np.nanmean(newer) - np.nanmean(older)) / (back * slope))

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+FINER_LEVELS = 3
+"""Whether a rise has just stopped is seen in blocks an eighth as long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One series that is judged: a slot of the rings and what its numbers mean."""
@@ -186,7 +190,7 @@ class _Candidates:
             significance=float(self.rise.significance[row]),
             least_step=float(least[0]),
             newest_step=float(newest[0]),
-            latest_speed=growth.latest_speed(rows[0], int(onset[0]), slope),
+            latest_speed=self._latest_speed(row, slope),
             fall=float(growth.drawdown(rows, onset)[0]),
             jumps_share=growth.jumps_share(rows[0, onset[0] :], amount),
             end=float(np.nanmin(rows[0, -2:])) if np.isfinite(rows[0, -2:]).any() else float("nan"),
@@ -204,6 +208,16 @@ class _Candidates:
                 growth=amount,
             ),
         )
+
+    def _latest_speed(self, row: int, slope: float) -> float:
+        """Return the newest speed as this level sees it, or a finer one where that has already slowed."""
+        blocks = int(self.rise.blocks[row])
+        speeds = [growth.latest_speed(self.rows[row, -blocks:], slope)]
+        finer = max(0, self.level - FINER_LEVELS)
+        times = 2 ** (self.level - finer)
+        fine = self.rings.window(finer, np.array([self.series[row].slot])).floors[0, -blocks * times :]
+        speeds.append(growth.latest_speed(fine, slope / times))
+        return min(speeds)
 
     def _peak(self, row: int, onset_t_s: float, since_t_s: float) -> float:
         """Return what a rise must pass: earlier floors and older samples; a brief one all earlier samples."""

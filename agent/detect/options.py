@@ -12,7 +12,7 @@ class DetectOptions:
     """The detector itself."""
 
     enabled: bool = option(default=True, describe="false leaves only the plain thresholds")
-    min_rate_bytes_per_hour: Rate = option(1e6, key="min_rate", describe="slower growth is never a leak")
+    min_rate_bytes_per_hour: Rate = option(2.5e5, key="min_rate", describe="slower growth is never a leak")
     critical_within_s: Duration = option(
         7200.0, key="critical_within", describe="a leak that reaches its limit within this is critical"
     )

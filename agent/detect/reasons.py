@@ -86,6 +86,8 @@ def _above_noise(n: Numbers) -> Reason:
 
 
 def _new_high(n: Numbers) -> Reason:
+    if not np.isfinite(n.end):
+        return Reason("new-high", passed=False, text="was not seen lately")
     if not np.isfinite(n.peak):
         return Reason("new-high", passed=True, text=f"floor is at {n.amount(n.end)}, never seen before")
     margin = rules.PASS_MARGIN_BRIEF if n.lasted_s <= rules.BRIEF_S else rules.PASS_MARGIN
