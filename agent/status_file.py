@@ -1,0 +1,221 @@
+"""The file by which the daemon tells `leakwatch status` how it is doing, and the question whether it runs."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from agent.model import Event, Instant, State, Subject
+from agent.statedir import LOCK_NAME, MAX_PID_CHARS, StateError
+from agent.web import health
+from agent.web.health import HealthView, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+NAME = "status.json"
+SCHEMA = 1
+"""The version of the file's form."""
+WRITE_EVERY_S = 30.0
+"""The daemon writes at changes, and at least so often."""
+MAX_FILE_BYTES = 16_000_000
+"""500 watched processes are some 100 kB."""
+_UNWRITTEN = NAME + ".new"
+
+
+class StatusFileError(Exception):
+    """Why the daemon's state cannot be told, in a sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedProcess:
+    """One process that is watched, as it was at the latest tick."""
+
+    service: str
+    pid: int
+    name: str
+    heap_bytes: int
+    limit_bytes: int | None
+    state: State
+    rate_bytes_per_hour: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentLine:
+    """One open incident."""
+
+    incident_id: str
+    service: str
+    subject: Subject
+    state: State
+    since_wall_s: float
+    event: Event
+    evidence: str
+    """Where its capture lies, or what became of it; empty for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedDelivery:
+    """One alert that a channel has refused for good."""
+
+    incident_id: str
+    channel: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """Everything that the daemon has told last."""
+
+    pid: int
+    written_t_s: float
+    written_wall_s: float
+    config_path: str
+    """Empty when it runs without a file."""
+    view: HealthView
+    watching: tuple[WatchedProcess, ...]
+    incidents: tuple[IncidentLine, ...]
+    parked: tuple[ParkedDelivery, ...]
+    dropped: int
+    """How many more processes were discovered than may be watched."""
+    denied: int
+    """Processes of which nothing may be read."""
+
+    @property
+    def written(self) -> Instant:
+        """When it was told."""
+        return Instant(self.written_t_s, self.written_wall_s)
+
+
+def write(  # noqa: PLR0913 - everything that a person asks of a daemon
+    directory: Path,
+    view: HealthView,
+    now: Instant,
+    *,
+    watching: Sequence[WatchedProcess],
+    incidents: Sequence[IncidentLine],
+    parked: Sequence[ParkedDelivery],
+    dropped: int,
+    denied: int,
+    config_path: str,
+) -> None:
+    """Replace the file in one step, mode 0600; a reader sees the old one or the new one. Raises OSError.
+
+    It is not forced to the disk: after a crash of the machine nobody runs that it could speak of.
+    """
+    told = DaemonStatus(
+        pid=os.getpid(),
+        written_t_s=now.t_s,
+        written_wall_s=now.wall_s,
+        config_path=config_path,
+        view=view,
+        watching=tuple(watching),
+        incidents=tuple(incidents),
+        parked=tuple(parked),
+        dropped=dropped,
+        denied=denied,
+    )
+    unwritten = directory / _UNWRITTEN
+    unwritten.unlink(missing_ok=True)  # left by a crash
+    try:
+        with os.fdopen(os.open(unwritten, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(json.dumps({"schema": SCHEMA} | to_plain(told)))
+        unwritten.replace(directory / NAME)
+    except OSError:
+        with suppress(OSError):
+            unwritten.unlink(missing_ok=True)
+        raise
+
+
+def read(directory: Path) -> DaemonStatus:
+    """Return what the daemon has told last. Raises StatusFileError for everything else that may lie there."""
+    path = directory / NAME
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES)
+    except FileNotFoundError:
+        raise StatusFileError(f"{path}: not written yet") from None
+    except OSError as error:
+        raise StatusFileError(f"{path}: {error.strerror}") from None
+    try:
+        values = json.loads(data)
+        if values["schema"] != SCHEMA:
+            raise StatusFileError(f"{path}: written by another version of leakwatch")
+        status: DaemonStatus = _from_plain(DaemonStatus, values)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise StatusFileError(f"{path}: not a status that leakwatch has written") from None
+    return status
+
+
+def holder(directory: Path) -> int | None:
+    """Return the pid of the instance that uses a state directory, 0 if it does not say; None for none.
+
+    The lock is asked for, shared with other askers, and given back at once. Raises StateError when it may
+    not be asked for.
+    """
+    path = directory / LOCK_NAME
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StateError(f"lock {path}: {error.strerror}; ask as the user that leakwatch runs as") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(fd, MAX_PID_CHARS, 0).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(fd)
+    return None
+
+
+def condition(told: DaemonStatus, now: Instant) -> Status:
+    """Return how the daemon is doing, as far as can be told from what it has written and when."""
+    silent_s = now.t_s - told.written_t_s
+    if silent_s > WRITE_EVERY_S + health.MISSED_INTERVALS * told.view.interval_s:
+        return Status.CRITICAL
+    own = health.status(told.view, told.written)
+    if own is Status.HEALTHY and (told.parked or told.incidents):
+        return Status.DEGRADED
+    return own
+
+
+def to_plain(value: Any) -> Any:
+    """Return values for JSON: a class as a mapping, a state by its name."""
+    if is_dataclass(value):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, State) else value
+
+
+def _from_plain(kind: Any, value: Any) -> Any:
+    """Return what `to_plain` was given. Raises KeyError, TypeError or ValueError for anything else."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return kind(
+            **{field.name: _from_plain(hints[field.name], value[field.name]) for field in fields(kind)}
+        )
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise TypeError
+        return tuple(_from_plain(get_args(kind)[0], item) for item in value)
+    if type(None) in get_args(kind):
+        return None if value is None else _from_plain(get_args(kind)[0], value)
+    return _scalar(kind, value)
+
+
+def _scalar(kind: Any, value: Any) -> Any:
+    if kind is State:
+        return State[value.upper()] if isinstance(value, str) else State(value)
+    if kind in (Event, Subject):
+        return kind(value)
+    if type(value) is not kind and (kind, type(value)) != (float, int):
+        raise TypeError
+    return value
