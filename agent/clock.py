@@ -45,3 +45,8 @@ class SystemClock:
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait for the event or for that many seconds of this clock."""
         return event.wait(max(0.0, seconds) / self._scale)
+
+
+def monotonic_usec() -> int:
+    """Return CLOCK_MONOTONIC in microseconds, which systemd compares with its own."""
+    return time.monotonic_ns() // 1000

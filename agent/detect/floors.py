@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+TOLERANCE_S = 1e-6
+"""Block borders are sums of binary fractions; they may miss each other by so much."""
+
 
 def starts_s(window: Window) -> Floats:
     """Return when each block of the window began, on the boot clock."""
@@ -39,14 +42,17 @@ def judged_floors(window: Window, birth_t_s: Floats, t_s: float) -> Floats:
 def highest_sample_before(rings: Rings, slot: int, until_t_s: float, since_t_s: float) -> float:
     """Return the highest sample of the blocks between two moments; minus infinity if there are none."""
     highest = -np.inf
-    for level in range(rings.levels):
+    for level in _levels_within(rings, 0, until_t_s - since_t_s):
         window = rings.window(level, np.array([slot]))
         start = starts_s(window)
-        inside = (start >= since_t_s) & (start + window.block_s <= until_t_s + 1e-6)
-        peaks = window.peaks[0, inside]
-        if np.isfinite(peaks).any():
-            highest = max(highest, float(np.nanmax(peaks)))
+        inside = (start >= since_t_s) & (start + window.block_s <= until_t_s + TOLERANCE_S)
+        highest = max(highest, float(np.fmax.reduce(window.peaks[0, inside], initial=-np.inf)))
     return highest
+
+
+def _levels_within(rings: Rings, level: int, length_s: float) -> list[int]:
+    """Return the levels from this one on of which a block fits into a length of time, coarsest first."""
+    return [k for k in range(rings.levels - 1, level - 1, -1) if rings.block_s(k) <= length_s + TOLERANCE_S]
 
 
 def quiet_s(  # noqa: PLR0913 - the series, its rise and the life it belongs to
@@ -66,14 +72,15 @@ def quiet_s(  # noqa: PLR0913 - the series, its rise and the life it belongs to
     counts.
     """
     longest = 0.0
-    for coarser in range(level, rings.levels):
+    for coarser in _levels_within(rings, level, onset_t_s - since_t_s):
         window = rings.window(coarser, np.array([slot]))
         start = starts_s(window)
         row = np.where(start >= since_t_s, window.floors[0], np.nan)
-        until = int(np.searchsorted(start + window.block_s, onset_t_s + 1e-6, side="right"))
+        until = int(np.searchsorted(start + window.block_s, onset_t_s + TOLERANCE_S, side="right"))
         count = quiet_blocks(row, until, base - rules.QUIET_BELOW * growth, base + rules.QUIET_ABOVE * growth)
-        if count and not _rises(row[:until], count, rate_per_s * window.block_s):
-            longest = max(longest, count * window.block_s)
+        stretch_s = count * window.block_s
+        if stretch_s > longest and not _rises(row[:until], count, rate_per_s * window.block_s):
+            longest = stretch_s
     return longest
 
 

@@ -80,6 +80,10 @@ class LeakDetector:
         self._options = options
         self._found: dict[int, dict[int, Finding]] = {}
 
+    def reconfigure(self, options: DetectOptions) -> None:
+        """Judge by new options from now on; what was found stays."""
+        self._options = options
+
     def judge(self, levels: Sequence[int], series: Sequence[Series], t_s: float) -> None:
         """Judge the levels that have just completed a block, for all series at once."""
         if not series or not self._options.enabled:

@@ -110,9 +110,9 @@ class Rings:
         """Return the complete blocks of a level, of all slots or of some."""
         newest = self._ids[level]
         order = np.arange(newest - self.blocks + 1, newest) % self.blocks
-        pick = slice(None) if slots is None else slots
-        floors = self._floors[level, order][:, pick].T.astype(np.float64)
-        peaks = self._peaks[level, order][:, pick].T.astype(np.float64)
+        pick = np.arange(self.capacity) if slots is None else slots
+        floors = self._floors[level, order, pick[:, None]].astype(np.float64)
+        peaks = self._peaks[level, order, pick[:, None]].astype(np.float64)
         return Window(level, self.block_s(level), newest * self.block_s(level), floors, peaks)
 
     def _advance(self, level: int, block: int) -> None:

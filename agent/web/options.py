@@ -66,3 +66,7 @@ def exposure(options: WebOptions) -> str | None:
     if options.token or listen_address(options.listen).is_loopback:
         return None
     return f"{options.listen} is not loopback: anyone who reaches it could read it; set web.token"
+
+
+class WebError(Exception):
+    """Why the server cannot start, in a sentence for people."""

@@ -23,7 +23,7 @@ from agent.web import health
 from agent.web.connections import MAX_AGE_S, MAX_CONNECTIONS, Connections
 from agent.web.health import HealthView
 from agent.web.metrics import Metrics
-from agent.web.options import Address, exposure, listen_address
+from agent.web.options import Address, WebError, exposure, listen_address
 
 if TYPE_CHECKING:
     from agent.web.options import WebOptions
@@ -35,10 +35,6 @@ MAX_REQUEST_BYTES = 16_384
 POLL_S = 0.25
 """How often overdue connections are looked for."""
 STOP_S = 2.0
-
-
-class WebError(Exception):
-    """Why the server cannot start, in a sentence for people."""
 
 
 class Answer(NamedTuple):

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.secret import Secret
 from agent.web.options import WebOptions
-from agent.web.server import WebError
+from agent.web.options import WebError
 
 if TYPE_CHECKING:
     from agent.web.health import HealthView

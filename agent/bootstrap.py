@@ -1,0 +1,189 @@
+"""Puts the daemon together: the only file that names concrete classes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent import __version__
+from agent.alerts import channels as channel_kinds
+from agent.alerts.delivery import Deliverer
+from agent.alerts.outbox import Outbox
+from agent.clock import Clock
+from agent.config import Config, ConfigError, load
+from agent.daemon.finding import Finder
+from agent.daemon.judge import Judge
+from agent.daemon.keeper import IncidentKeeper
+from agent.daemon.loop import Daemon, Parts
+from agent.daemon.memory import Memory
+from agent.daemon.publish import Publisher
+from agent.daemon.watched import WatchedSet
+from agent.evidence.captures import Captures
+from agent.evidence.worker import CaptureWorker
+from agent.history.store import HistoryStore, HistoryWriter
+from agent.logs import log_event
+from agent.sdnotify import Notifier
+from agent.text import one_line
+from agent.units import format_duration
+from agent.watch.cgroups import LimitReader
+from agent.watch.discovery import Discovery
+from agent.watch.probes.jvm import JvmProbe
+from agent.watch.processes import Sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+
+    from agent.alerts.base import Channel
+
+logger = logging.getLogger(__name__)
+
+CAPTURES = "captures"
+STATE_FILE = "state.db"
+HISTORY_FILE = "history.db"
+STOP_TIMEOUT_S = 1.0
+"""Each worker may take so long to end: together they stay within the five seconds of a stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where and how a daemon runs."""
+
+    config: Config
+    config_path: str
+    """Empty when it runs without a file."""
+    state_dir: Path
+    clock: Clock
+    environ: MutableMapping[str, str]
+
+
+def build(setting: Setting, stack: ExitStack) -> Daemon:
+    """Return a daemon whose workers run; closing the stack stops them. Raises OSError and WebError."""
+    config, clock = setting.config, setting.clock
+    host = config.host or socket.gethostname()
+    outbox = Outbox(setting.state_dir / STATE_FILE)
+    stack.callback(outbox.close)
+    channels = build_channels(config, clock)
+    deliverer = Deliverer(outbox, channels, clock)
+    deliverer.start()
+    stack.callback(deliverer.stop, STOP_TIMEOUT_S)
+    captures = CaptureWorker(Captures(setting.state_dir / CAPTURES, config.evidence))
+    captures.start()
+    stack.callback(captures.stop, STOP_TIMEOUT_S)
+    keeper = IncidentKeeper(config, host, outbox, channels, captures, deliverer.wake)
+    notifier = Notifier(setting.environ)
+    publisher = Publisher(
+        config,
+        clock.now(),
+        keeper=keeper,
+        outbox=outbox,
+        notifier=notifier,
+        state_dir=setting.state_dir,
+        config_path=setting.config_path,
+    )
+    judge = Judge(config)
+    finder = Finder(config, Discovery(), clock)
+    parts = Parts(
+        clock=clock,
+        finder=finder,
+        watched=WatchedSet(Sampler(), LimitReader(), JvmProbe()),
+        judge=judge,
+        memory=_memory(setting, judge, stack),
+        keeper=keeper,
+        publisher=publisher,
+        notifier=notifier,
+    )
+    daemon = Daemon(config, parts, _reloader(setting, parts, deliverer))
+    _serve(setting, daemon, stack)
+    finder.search()
+    finder.start()
+    stack.callback(finder.stop, STOP_TIMEOUT_S)
+    return daemon
+
+
+def build_channels(config: Config, clock: Clock) -> dict[str, Channel]:
+    """Return the channels that alerts can be sent through, by name."""
+    return {name: channel_kinds.build(name, options, clock) for name, options in config.live_channels.items()}
+
+
+def log_start(setting: Setting) -> None:
+    """Log what this daemon is and does, and aloud what is off."""
+    config = setting.config
+    log_event(
+        logger,
+        "started",
+        version=__version__,
+        config=setting.config_path or "none (watching everything over discover.min_rss)",
+        services=len(config.watch) or None,
+        interval=format_duration(config.poll_interval_s),
+        channels=",".join(config.live_channels) or "none",
+        web=config.web.listen if config.web else None,
+        state=setting.state_dir,
+        pid=os.getpid(),
+    )
+    for name, why in config.off.items():
+        log_event(logger, "off", level=logging.WARNING, channel=name, why=why)
+
+
+def _memory(setting: Setting, judge: Judge, stack: ExitStack) -> Memory:
+    store = HistoryStore(setting.state_dir / HISTORY_FILE, boot_id())
+    stack.callback(store.close)
+    writer = HistoryWriter(store)
+    memory = Memory(judge, store, writer)
+    stack.callback(writer.stop, STOP_TIMEOUT_S)
+    writer.start()
+    return memory
+
+
+def boot_id() -> str:
+    """Return the name of this boot, as process keys carry it."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+
+
+def _serve(setting: Setting, daemon: Daemon, stack: ExitStack) -> None:
+    if setting.config.web is None:
+        return
+    from agent.web.server import WebServer  # noqa: PLC0415 - prometheus_client is loaded where it is used
+
+    server = WebServer(setting.config.web, daemon.view, setting.clock)
+    server.start()
+    stack.callback(server.stop)
+
+
+def _reloader(setting: Setting, parts: Parts, deliverer: Deliverer) -> Callable[[], Config | None]:
+    def reload() -> Config | None:
+        config = _read_again(setting)
+        if config is None:
+            return None
+        channels = build_channels(config, setting.clock)
+        deliverer.replace(channels)
+        parts.keeper.reconfigure(config, channels)
+        parts.judge.reconfigure(config)
+        parts.publisher.reconfigure(config)
+        parts.finder.reconfigure(config)
+        log_event(
+            logger, "reloaded", config=setting.config_path, channels=",".join(config.live_channels) or "none"
+        )
+        for name, why in config.off.items():
+            log_event(logger, "off", level=logging.WARNING, channel=name, why=why)
+        return config
+
+    return reload
+
+
+def _read_again(setting: Setting) -> Config | None:
+    if not setting.config_path:
+        log_event(logger, "refused", level=logging.WARNING, why="there is no configuration file to reload")
+        return None
+    try:
+        return load(setting.config_path, setting.environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            log_event(logger, "refused", level=logging.ERROR, why=one_line(str(problem)))
+        log_event(logger, "kept", config=setting.config_path, why="the earlier configuration stays in force")
+        return None

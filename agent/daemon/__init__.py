@@ -1,0 +1,1 @@
+"""The loop that holds the rooms together: sample, remember, judge, tell."""

@@ -1,0 +1,172 @@
+"""Feeds the history and the detector with every poll and asks them for verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.detect import thresholds as plain
+from agent.detect.leak import Finding, LeakDetector, Series
+from agent.detect.verdict import growth_verdict, limit_verdict
+from agent.history.rings import Rings
+from agent.model import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from agent.config import Config
+    from agent.daemon.watched import Watched
+    from agent.detect.options import Thresholds
+    from agent.detect.thresholds import Breach
+    from agent.model import ProcessKey, Verdict
+
+    Floats = NDArray[np.float64]
+
+SERIES = ("heap", "runtime", "shared", "threads", "fds")
+"""The series of every process, in the order in which they are stored."""
+_SERIES_OF = {
+    Subject.HEAP: ("heap", "runtime"),
+    Subject.SHARED: ("shared",),
+    Subject.THREADS: ("threads",),
+    Subject.FDS: ("fds",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """The series of one process."""
+
+    series: Mapping[str, Series]
+
+    @property
+    def slots(self) -> NDArray[np.intp]:
+        """The slots in the order of `SERIES`."""
+        return np.array([self.series[name].slot for name in SERIES], dtype=np.intp)
+
+
+class Judge:
+    """The history of everybody who is watched, and what the detector makes of it."""
+
+    def __init__(self, config: Config) -> None:
+        self.rings = Rings(config.poll_interval_s)
+        self._config = config
+        self._detector = LeakDetector(self.rings, config.detection)
+        self._tracked: dict[ProcessKey, Tracked] = {}
+        self._breaches: dict[int, Breach] = {}
+
+    def reconfigure(self, config: Config) -> None:
+        """Judge by new options from now on; history and findings stay."""
+        self._config = config
+        self._detector.reconfigure(config.detection)
+
+    def tracked(self, key: ProcessKey) -> Tracked:
+        """Return the series of a process that was opened."""
+        return self._tracked[key]
+
+    def open(self, key: ProcessKey, birth_t_s: float) -> Tracked:
+        """Begin the history of a process."""
+        counts = {"threads", "fds"}
+        series = {name: Series(self.rings.open(), birth_t_s, name in counts) for name in SERIES}
+        self._tracked[key] = Tracked(series)
+        return self._tracked[key]
+
+    def close(self, key: ProcessKey) -> None:
+        """Forget a process."""
+        tracked = self._tracked.pop(key, None)
+        for one in tracked.series.values() if tracked else ():
+            self._detector.forget(one.slot)
+            self.rings.close(one.slot)
+
+    def add(self, watched: Sequence[Watched], t_s: float) -> list[int]:
+        """Add one poll of everybody, judge what it completes, and return the levels that were completed."""
+        if not watched:
+            return []
+        slots = np.concatenate([self._tracked[w.key].slots for w in watched])
+        completed = self.rings.add(t_s, slots, np.concatenate([_values(w, t_s) for w in watched]))
+        every = [one for w in watched for one in self._tracked[w.key].series.values()]
+        self._detector.judge(completed, every, t_s)
+        heaps = [self._tracked[w.key].series["heap"] for w in watched]
+        self._breaches = plain.fast_growth(self.rings, heaps, [self.limits_of(w) for w in watched], t_s)
+        return completed
+
+    def limits_of(self, watched: Watched) -> Thresholds:
+        """Return the plain limits that hold for a process."""
+        entry = watched.target.entry
+        return entry.thresholds if entry and entry.thresholds else self._config.thresholds
+
+    def verdicts(self, watched: Watched, t_s: float, about: Collection[Subject] = ()) -> Iterator[Verdict]:
+        """Return a verdict for each subject on which there is something to say, and for those asked about."""
+        if watched.sample is None:
+            return
+        tracked = self._tracked[watched.key]
+        for subject, names in _SERIES_OF.items():
+            finding = _gravest(self._detector.finding(tracked.series[name].slot, t_s) for name in names)
+            breach = self._breaches.get(tracked.series["heap"].slot) if subject is Subject.HEAP else None
+            if finding or breach or subject in about:
+                yield self._growth(watched, subject, finding, breach, t_s)
+        yield from self._limits(watched, t_s, about)
+
+    def _growth(
+        self, watched: Watched, subject: Subject, finding: Finding | None, breach: Breach | None, t_s: float
+    ) -> Verdict:
+        memory = subject in (Subject.HEAP, Subject.SHARED)
+        return growth_verdict(
+            subject,
+            t_s=t_s,
+            age_s=watched.age_s(t_s),
+            current=_current(watched, subject),
+            limit=float(watched.limit.limit_bytes) if memory and watched.limit else None,
+            finding=finding,
+            breach=breach,
+            options=self._config.detection,
+        )
+
+    def _limits(self, watched: Watched, t_s: float, about: Collection[Subject]) -> Iterator[Verdict]:
+        limits, age_s = self.limits_of(watched), watched.age_s(t_s)
+        heap, limit = _current(watched, Subject.HEAP), watched.limit
+        slot = self._tracked[watched.key].series["heap"].slot
+        near = plain.near_limit(self.rings, slot, limit.limit_bytes, limits) if limit else None
+        if near or Subject.HEAP_PERCENT in about:
+            most = float(limit.limit_bytes) if limit else None
+            yield limit_verdict(
+                Subject.HEAP_PERCENT, t_s=t_s, age_s=age_s, current=heap, limit=most, breach=near
+            )
+        often = watched.collections_per_minute
+        breach = plain.often_collected(often, limits) if often is not None else None
+        if breach or Subject.COLLECTIONS in about:
+            most = limits.collections_per_minute
+            yield limit_verdict(
+                Subject.COLLECTIONS, t_s=t_s, age_s=age_s, current=often or 0.0, limit=most, breach=breach
+            )
+
+
+def _values(watched: Watched, t_s: float) -> Floats:
+    """Return one poll of one process in the order of `SERIES`; NaN for what was not seen at this poll."""
+    sample, figures = watched.sample, watched.figures
+    if sample is None or sample.t_s != t_s:
+        return np.full(len(SERIES), np.nan)
+    runtime = np.nan if figures is None or figures.heap_bytes is None else float(figures.heap_bytes)
+    fds = np.nan if sample.fds is None else float(sample.fds)
+    return np.array([sample.heap_bytes, runtime, sample.shared_bytes, sample.threads, fds], dtype=np.float64)
+
+
+def _current(watched: Watched, subject: Subject) -> float:
+    sample = watched.sample
+    if sample is None:
+        return 0.0
+    if subject is Subject.SHARED:
+        return float(sample.shared_bytes)
+    if subject is Subject.THREADS:
+        return float(sample.threads)
+    if subject is Subject.FDS:
+        return float(sample.fds or 0)
+    return float(sample.heap_bytes)
+
+
+def _gravest(findings: Iterable[Finding | None]) -> Finding | None:
+    return max((f for f in findings if f), key=lambda f: (f.state, f.significance), default=None)

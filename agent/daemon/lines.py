@@ -1,0 +1,87 @@
+"""The log lines that tell what became of a process, in the same words as the alerts."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.logs import log_event
+from agent.model import Event, State, Subject, Transition
+from agent.units import format_bytes, format_duration, format_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.incidents import Change
+    from agent.model import Alert, Verdict
+
+logger = logging.getLogger(__name__)
+
+MAX_WHY_CHARS = 400
+COUNTED = (Subject.THREADS, Subject.FDS, Subject.COLLECTIONS)
+"""Subjects whose amounts are plain counts."""
+
+
+def log_suspect(service: str, pid: int, verdict: Verdict) -> None:
+    """Log that something rises that may become a leak; nobody is told."""
+    why = "; ".join(r.text for r in verdict.reasons if r.name in ("lasting", "new-high"))
+    pairs = _figures(verdict)
+    log_event(logger, "suspect", service=service, pid=pid, kind=verdict.subject, **pairs, why=why)
+
+
+def log_change(change: Change, alert: Alert, names: Iterable[str], *, capturing: bool) -> None:
+    """Log one transition; opening and worsening stand out in capitals."""
+    incident, verdict = change.incident, change.lead.verdict
+    channels = ",".join(names) or "none"
+    if change.transition.ends or change.transition is Transition.REMINDED:
+        lasted = format_duration(change.at.wall_s - incident.opened.wall_s)
+        log_event(
+            logger,
+            str(change.transition),
+            service=incident.service,
+            pid=alert.pid,
+            kind=incident.subject,
+            incident=incident.incident_id,
+            after=lasted,
+            channels=channels,
+            why=change.note,
+        )
+        return
+    log_event(
+        logger,
+        "LEAK" if incident.event is Event.LEAK else "LIMIT",
+        level=logging.WARNING if incident.state is State.WARNING else logging.ERROR,
+        service=incident.service,
+        pid=alert.pid,
+        kind=incident.subject,
+        severity=incident.state,
+        **_figures(verdict),
+        since=datetime.fromtimestamp(alert.since_wall_s).astimezone().strftime("%H:%M"),
+        incident=incident.incident_id,
+        transition=change.transition,
+        channels=channels,
+        evidence="taking" if capturing else None,
+        why="; ".join(r.text for r in verdict.reasons if r.passed)[:MAX_WHY_CHARS],
+    )
+
+
+def _figures(verdict: Verdict) -> dict[str, Any]:
+    """Return rate, length, current and forecast as a line tells them."""
+    counts = verdict.subject in COUNTED
+    amount = (lambda v: f"{v:.0f}") if counts else format_bytes
+    rate = verdict.rate
+    rates = None
+    if rate is not None:
+        low, high = amount(rate.low), amount(rate.high)
+        rates = f"{rate.value:.3g}/h" if counts else f"{format_rate(rate.value)} ({low}..{high})"
+    of = f"/{amount(verdict.limit)}" if verdict.limit else ""
+    full = verdict.exhaustion_hours
+    lasted = None if verdict.onset_t_s is None else format_duration(verdict.t_s - verdict.onset_t_s)
+    return {
+        "rate": rates,
+        "for": lasted,
+        "grew": amount(verdict.growth) if verdict.growth else None,
+        "now": amount(verdict.current) + of,
+        "full_in": None if full is None else format_duration(full.value * 3600.0),
+    }

@@ -1,0 +1,163 @@
+"""The daemon: one complete poll a tick, and the loop that ticks, reloads and stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.clock import Clock, monotonic_usec
+from agent.daemon.finding import Finder
+from agent.daemon.judge import Judge
+from agent.daemon.keeper import IncidentKeeper
+from agent.daemon.memory import Memory
+from agent.daemon.publish import Publisher
+from agent.daemon.watched import Departure, WatchedSet
+from agent.logs import log_event
+from agent.sdnotify import Notifier
+from agent.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.config import Config
+    from agent.model import Instant
+    from agent.watch.targets import Selection
+    from agent.web.health import HealthView
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a daemon is made of; bootstrap fills it with the real ones."""
+
+    clock: Clock
+    finder: Finder
+    watched: WatchedSet
+    judge: Judge
+    memory: Memory
+    keeper: IncidentKeeper
+    publisher: Publisher
+    notifier: Notifier
+
+
+class Daemon:
+    """Polls, judges and tells, until it is told to stop.
+
+    `reload` reads the file again and hands it to the parts; it returns None where the file has mistakes.
+    """
+
+    def __init__(self, config: Config, parts: Parts, reload: Callable[[], Config | None]) -> None:
+        self._interval_s = config.poll_interval_s
+        self._parts = parts
+        self._read_again = reload
+        self._started = parts.clock.now()
+        self._first = True
+        self._stop = threading.Event()
+        self._reload = threading.Event()
+        self._wake = threading.Event()
+
+    def view(self) -> HealthView:
+        """Return how everything was after the latest tick; any thread may ask."""
+        return self._parts.publisher.view
+
+    def stop(self) -> None:
+        """End the loop after the tick under way; safe in a signal handler."""
+        self._stop.set()
+        self._wake.set()
+
+    def ask_reload(self) -> None:
+        """Read the configuration again before the next tick; safe in a signal handler."""
+        self._reload.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Tick at every interval until stopped."""
+        due_t_s = self._parts.clock.now().t_s
+        while not self._stop.is_set():
+            if self._reload.is_set():
+                self._reload.clear()
+                self.reload()
+            now = self._parts.clock.now()
+            if now.t_s >= due_t_s:
+                self._parts.publisher.late += now.t_s - due_t_s > self._interval_s
+                due_t_s = max(due_t_s + self._interval_s, now.t_s)
+                self._attempt(now)
+            self._rest(due_t_s)
+
+    def tick(self, now: Instant) -> None:
+        """Do one complete poll: who is there, how much they use, what that means, who is told."""
+        parts = self._parts
+        selection = parts.finder.latest(parts.watched.keys)
+        self._take_over(selection, now)
+        parts.keeper.depart(self._close(parts.watched.poll(now.t_s)), now)
+        watched = list(parts.watched)
+        parts.memory.keep(parts.judge.add(watched, now.t_s), watched)
+        for one in watched:
+            for verdict in parts.judge.verdicts(one, now.t_s, parts.keeper.subjects_of(one)):
+                parts.keeper.observe(one, verdict, now)
+        parts.keeper.remind(now)
+        took_s = parts.clock.now().t_s - now.t_s
+        parts.publisher.completed(now, took_s, watched, selection)
+
+    def reload(self) -> None:
+        """Take over the configuration file as it is now; a bad one is refused and the old stays in force."""
+        self._parts.notifier.reloading(monotonic_usec())
+        config = self._read_again()
+        if config is not None:
+            self._interval_s = config.poll_interval_s
+        self._parts.notifier.ready(self._parts.publisher.line)
+
+    def shut_down(self) -> None:
+        """Save what is known; the state on disk is complete after it."""
+        self._parts.notifier.stopping()
+        now = self._parts.clock.now()
+        self._parts.keeper.save_all(now)
+        self._parts.watched.close_all()
+        lasted = format_duration(now.t_s - self._started.t_s)
+        log_event(logger, "stopped", after=lasted, ticks=self._parts.publisher.ticks)
+
+    def _attempt(self, now: Instant) -> None:
+        """Tick; a failure is said and the next tick comes all the same, but the watchdog is not fed."""
+        try:
+            self.tick(now)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            log_event(logger, "failed", level=logging.ERROR, what="tick", why=why)
+            logger.debug("tick failed", exc_info=True)
+            return
+        if self._parts.publisher.ticks == 1:
+            self._parts.notifier.ready(self._parts.publisher.line)
+        self._parts.notifier.watchdog()
+
+    def _rest(self, due_t_s: float) -> None:
+        """Wait for the next tick, a signal, or the next time the watchdog must hear of a completed tick."""
+        remaining_s = due_t_s - self._parts.clock.now().t_s
+        feed_s = self._parts.notifier.watchdog_interval_s or remaining_s
+        if remaining_s <= 0:
+            return
+        if self._parts.clock.wait(self._wake, min(remaining_s, feed_s)):
+            self._wake.clear()
+        elif feed_s < remaining_s and self._parts.publisher.ticks:
+            self._parts.notifier.watchdog()
+
+    def _take_over(self, selection: Selection, now: Instant) -> None:
+        parts = self._parts
+        opened, left = parts.watched.update(selection.targets, now.t_s)
+        for one in opened:
+            one.birth_t_s = parts.memory.birth(one)
+            parts.judge.open(one.key, one.birth_t_s)
+        parts.keeper.depart(self._close(left), now)
+        if self._first:
+            self._first = False
+            known = parts.memory.restore(opened)
+            if known:
+                log_event(logger, "restored", processes=known, incidents=len(parts.keeper.open_incidents))
+            parts.keeper.depart_missing(parts.watched.keys, now)
+
+    def _close(self, departures: Sequence[Departure]) -> Sequence[Departure]:
+        for departure in departures:
+            self._parts.judge.close(departure.key)
+        return departures

@@ -1,0 +1,68 @@
+"""How services and channels are doing, for health, metrics and `leakwatch status`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from agent.model import Subject
+from agent.web.health import ChannelHealth, ServiceHealth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from agent.alerts.outbox import Outbox
+    from agent.daemon.watched import Watched
+    from agent.incidents import Incident
+
+
+def channel_health(names: Iterable[str], outbox: Outbox) -> tuple[ChannelHealth, ...]:
+    """Return how each channel delivers."""
+    counts = outbox.counts()
+    errors = {delivery.channel: delivery.last_error for delivery in outbox.parked()}
+    return tuple(_channel(name, counts.get(name, {}), errors.get(name)) for name in names)
+
+
+def _channel(name: str, counts: Mapping[str, int], error: str | None) -> ChannelHealth:
+    return ChannelHealth(
+        name, counts.get("pending", 0), counts.get("parked", 0), counts.get("sent", 0), error or None
+    )
+
+
+def service_health(
+    watched: Sequence[Watched], incidents: Sequence[Incident], last_alert_wall_s: Mapping[str, float]
+) -> tuple[ServiceHealth, ...]:
+    """Return each service by its leading process: the one that stands closest to its limit."""
+    of_service: dict[str, list[Watched]] = defaultdict(list)
+    for one in watched:
+        of_service[one.target.service].append(one)
+    return tuple(
+        _service(name, members, [i for i in incidents if i.service == name], last_alert_wall_s.get(name))
+        for name, members in sorted(of_service.items())
+    )
+
+
+def _service(
+    name: str, members: Sequence[Watched], incidents: Sequence[Incident], last_alert_wall_s: float | None
+) -> ServiceHealth:
+    lead = max(members, key=_fullness)
+    rates = [
+        i.lead.verdict.rate.value
+        for i in incidents
+        if i.lead.verdict.rate and i.subject in (Subject.HEAP, Subject.SHARED)
+    ]
+    return ServiceHealth(
+        name=name,
+        processes=len(members),
+        heap_bytes=lead.sample.heap_bytes if lead.sample else 0,
+        limit_bytes=lead.limit.limit_bytes if lead.limit else None,
+        growth_bytes_per_hour=max(rates, default=None),
+        leak=bool(incidents),
+        last_alert_wall_s=last_alert_wall_s,
+    )
+
+
+def _fullness(watched: Watched) -> float:
+    if watched.sample is None or watched.limit is None:
+        return 0.0
+    return watched.sample.heap_bytes / max(1, watched.limit.limit_bytes)

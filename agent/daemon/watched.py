@@ -1,0 +1,150 @@
+"""The processes under watch: opened when selected, sampled at every poll, closed when they end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.model import Limit, Sample
+from agent.watch.probes.base import RuntimeFigures
+from agent.watch.processes import Gone
+from agent.watch.targets import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from agent.model import ProcessKey
+    from agent.watch.cgroups import LimitReader
+    from agent.watch.probes.base import Probe
+    from agent.watch.processes import Sampler
+
+LIMIT_EVERY_S = 60.0
+"""A limit changes by hand or by a deploy: reading it once a minute is soon enough."""
+STARTED_BEFORE_US_S = 120.0
+"""A process that ran for longer before it was first seen has no start-up to be seen."""
+PROBE_AGAIN_S = 300.0
+"""A runtime that could not be read is asked again after this: it may still have been starting."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """One process under watch and what is known of it now."""
+
+    target: Target
+    birth_t_s: float
+    """Since when its history can be known: its start, or when it was first seen."""
+    sample: Sample | None = None
+    limit: Limit | None = None
+    limit_read_t_s: float = float("-inf")
+    figures: RuntimeFigures | None = None
+    probed: bool = False
+    probe_again_t_s: float = float("-inf")
+    collections: list[tuple[float, int]] = field(default_factory=list)
+    """Collections so far at some moments of the last minute, oldest first."""
+
+    @property
+    def key(self) -> ProcessKey:
+        """Which life of which process."""
+        return self.target.process.key
+
+    def age_s(self, t_s: float) -> float:
+        """Return how long the process has run."""
+        return max(0.0, t_s - self.target.process.started_t_s)
+
+    @property
+    def collections_per_minute(self) -> float | None:
+        """How often the collector ran lately; None where nothing tells it or it is too soon."""
+        if len(self.collections) < 2:  # noqa: PLR2004 - a rate needs two readings
+            return None
+        (first_t_s, first), (last_t_s, last) = self.collections[0], self.collections[-1]
+        return 60.0 * (last - first) / max(1.0, last_t_s - first_t_s)
+
+
+class Departure(NamedTuple):
+    """A process that is no longer watched."""
+
+    key: ProcessKey
+    service: str
+    why: str
+
+
+class WatchedSet:
+    """Opens, samples and closes; the only owner of the sampler, the limit reader and the probe."""
+
+    def __init__(self, sampler: Sampler, limits: LimitReader, jvm: Probe) -> None:
+        self._sampler = sampler
+        self._limits = limits
+        self._jvm = jvm
+        self._watched: dict[ProcessKey, Watched] = {}
+
+    def __iter__(self) -> Iterator[Watched]:
+        return iter(self._watched.values())
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def __contains__(self, key: ProcessKey) -> bool:
+        return key in self._watched
+
+    @property
+    def keys(self) -> frozenset[ProcessKey]:
+        """Return who is watched."""
+        return frozenset(self._watched)
+
+    def update(self, targets: Iterable[Target], t_s: float) -> tuple[list[Watched], list[Departure]]:
+        """Take over a new selection; return who is new and who is no longer selected."""
+        wanted = {target.process.key: target for target in targets}
+        left = [Departure(w.key, w.target.service, "no longer watched") for w in self if w.key not in wanted]
+        for departure in left:
+            self.close(departure.key)
+        opened = [self._open(target, t_s) for key, target in wanted.items() if key not in self._watched]
+        for key, target in wanted.items():
+            self._watched[key].target = target
+        return opened, left
+
+    def poll(self, t_s: float) -> list[Departure]:
+        """Sample everybody; return whose process has ended. One that cannot be read now keeps no sample."""
+        ended = []
+        for watched in list(self._watched.values()):
+            seen = self._sampler.sample(watched.key, t_s)
+            if isinstance(seen, Gone):
+                ended.append(Departure(watched.key, watched.target.service, seen.why))
+                self.close(watched.key)
+                continue
+            watched.sample = seen
+            self._read_slowly_changing(watched, t_s)
+        return ended
+
+    def close(self, key: ProcessKey) -> None:
+        """Stop watching one process."""
+        self._watched.pop(key, None)
+        self._sampler.close(key)
+        self._jvm.close(key)
+
+    def close_all(self) -> None:
+        """Stop watching everybody."""
+        for key in list(self._watched):
+            self.close(key)
+
+    def _open(self, target: Target, t_s: float) -> Watched:
+        self._sampler.open(target.process)
+        started = target.process.started_t_s
+        watched = Watched(target, started if t_s - started <= STARTED_BEFORE_US_S else t_s)
+        self._watched[watched.key] = watched
+        return watched
+
+    def _read_slowly_changing(self, watched: Watched, t_s: float) -> None:
+        if t_s - watched.limit_read_t_s >= LIMIT_EVERY_S:
+            watched.limit = self._limits.limit(watched.key.pid, t_s)
+            watched.limit_read_t_s = t_s
+        if watched.target.process.runtime == "jvm":
+            self._probe(watched, t_s)
+
+    def _probe(self, watched: Watched, t_s: float) -> None:
+        if not watched.probed and t_s >= watched.probe_again_t_s:
+            watched.probed = self._jvm.open(watched.target.process)
+            watched.probe_again_t_s = t_s + PROBE_AGAIN_S
+        watched.figures = self._jvm.read(watched.key) if watched.probed else None
+        if watched.figures is not None and watched.figures.collections is not None:
+            recent = [seen for seen in watched.collections if t_s - seen[0] <= 60.0]  # noqa: PLR2004 - a minute
+            watched.collections = [*recent, (t_s, watched.figures.collections)]

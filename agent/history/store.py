@@ -1,0 +1,239 @@
+"""The history on disk: what a restart of the agent must not forget, one row a minute for everybody together.
+
+Two resolutions are kept, as blocks (floor and peak of each series): fine ones for about a day, coarse ones
+for a month. A row holds the blocks of all processes of that time: a poll costs no row and a minute costs one.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.logs import log_event
+from agent.model import ProcessKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+FINE_KEPT_S = 26 * 3600.0
+COARSE_KEPT_S = 30 * 86400.0
+MAX_WAITING_ROWS = 60
+"""Rows that wait for a slow disk; beyond it the oldest are given up, and said so once."""
+BLOCK = np.dtype([("process", "<u4"), ("series", "u1"), ("floor", "<f4"), ("peak", "<f4")])
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS processes (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, birth_t_s REAL NOT NULL, seen_t_s REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS blocks (
+    coarse INTEGER NOT NULL, t_s REAL NOT NULL, data BLOB NOT NULL, PRIMARY KEY (coarse, t_s)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The blocks of one time span, of everybody."""
+
+    coarse: bool
+    t_s: float
+    """When the span began, on the boot clock."""
+    keys: tuple[ProcessKey, ...]
+    births_t_s: tuple[float, ...]
+    floors: NDArray[np.float64]
+    """Shape (processes, series); NaN where nothing was seen."""
+    peaks: NDArray[np.float64]
+
+
+class HistoryStore:
+    """Rows in SQLite; one thread at a time. History of an earlier boot is dropped: its clock means nothing.
+
+    A file that cannot be used is set aside under another name and a new one begun: history is a convenience,
+    and its loss is said but never stops the watch.
+    """
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        self._ids: dict[ProcessKey, int] = {}
+        try:
+            self._connection = self._open()
+        except sqlite3.DatabaseError as error:
+            aside = path.with_suffix(".db.unusable")
+            log_event(logger, "history", level=logging.ERROR, why=f"{error}; set aside as {aside.name}")
+            path.replace(aside)
+            self._connection = self._open()
+
+    def append(self, row: Row) -> None:
+        """Store one row. Raises sqlite3.Error when it cannot be written."""
+        with self._connection as connection:
+            for key, birth in zip(row.keys, row.births_t_s, strict=True):
+                self._note(connection, key, birth, row.t_s)
+            data = self._pack(row).tobytes()
+            connection.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (row.coarse, row.t_s, data))
+            kept_s = COARSE_KEPT_S if row.coarse else FINE_KEPT_S
+            ended_t_s = row.t_s - kept_s
+            connection.execute("DELETE FROM blocks WHERE coarse = ? AND t_s < ?", (row.coarse, ended_t_s))
+            if row.coarse:
+                self._forget_ended(connection, row)
+
+    def _forget_ended(self, connection: sqlite3.Connection, row: Row) -> None:
+        """Note who still lives, and drop whom nothing was seen of for as long as coarse blocks are kept."""
+        self._ids = {key: self._ids[key] for key in row.keys}
+        seen = [(row.t_s, number) for number in self._ids.values()]
+        connection.executemany("UPDATE processes SET seen_t_s = ? WHERE id = ?", seen)
+        connection.execute("DELETE FROM processes WHERE seen_t_s < ?", (row.t_s - COARSE_KEPT_S,))
+
+    def births(self) -> dict[ProcessKey, float]:
+        """Return since when each stored process was watched."""
+        rows = self._connection.execute("SELECT key, birth_t_s FROM processes")
+        return {ProcessKey.parse(key): birth for key, birth in rows}
+
+    def rows(self, keys: Sequence[ProcessKey], series: int) -> Iterator[tuple[float, list[int], Row]]:
+        """Return what is stored of these processes, oldest first: coarse rows, then the fine ones.
+
+        Each comes as (time, positions in `keys`, row); the row's arrays hold those processes only.
+        """
+        ids = dict(self._connection.execute("SELECT key, id FROM processes"))
+        position = {ids[str(key)]: at for at, key in enumerate(keys) if str(key) in ids}
+        query = (
+            "SELECT coarse, t_s, data FROM blocks WHERE NOT coarse OR t_s <"
+            " (SELECT ifnull(min(t_s), 1e18) FROM blocks WHERE NOT coarse) ORDER BY coarse DESC, t_s"
+        )
+        for coarse, t_s, data in self._connection.execute(query):
+            found = _unpack(data, position, series)
+            if found is not None:
+                places, floors, peaks = found
+                chosen = tuple(keys[at] for at in places)
+                yield t_s, places, Row(bool(coarse), t_s, chosen, (), floors, peaks)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False)
+        try:
+            self._path.chmod(0o600)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+            self._drop_earlier_boot(connection)
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
+        return connection
+
+    def _drop_earlier_boot(self, connection: sqlite3.Connection) -> None:
+        with connection:
+            row = connection.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
+            if row is not None and row[0] != self._boot_id:
+                connection.execute("DELETE FROM blocks")
+                connection.execute("DELETE FROM processes")
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self._boot_id,))
+
+    def _note(self, connection: sqlite3.Connection, key: ProcessKey, birth_t_s: float, t_s: float) -> None:
+        if key in self._ids:
+            return
+        connection.execute(
+            "INSERT INTO processes (key, birth_t_s, seen_t_s) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING",
+            (str(key), birth_t_s, t_s),
+        )
+        (number,) = connection.execute("SELECT id FROM processes WHERE key = ?", (str(key),)).fetchone()
+        self._ids[key] = number
+
+    def _pack(self, row: Row) -> NDArray[np.void]:
+        process, series = np.nonzero(np.isfinite(row.floors))
+        packed = np.zeros(len(process), dtype=BLOCK)
+        ids = np.array([self._ids[key] for key in row.keys], dtype=np.uint32)
+        packed["process"], packed["series"] = ids[process], series
+        packed["floor"], packed["peak"] = row.floors[process, series], row.peaks[process, series]
+        return packed
+
+
+def _unpack(
+    data: bytes, position: dict[int, int], series: int
+) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]] | None:
+    packed = np.frombuffer(data[: len(data) // BLOCK.itemsize * BLOCK.itemsize], dtype=BLOCK)
+    packed = packed[packed["series"] < series]
+    known = np.isin(packed["process"], np.fromiter(position, dtype=np.uint32, count=len(position)))
+    packed = packed[known]
+    if not len(packed):
+        return None
+    ids = np.unique(packed["process"])
+    floors = np.full((len(ids), series), np.nan)
+    peaks = np.full((len(ids), series), np.nan)
+    at = np.searchsorted(ids, packed["process"])
+    floors[at, packed["series"]], peaks[at, packed["series"]] = packed["floor"], packed["peak"]
+    return [position[int(one)] for one in ids], floors, peaks
+
+
+class HistoryWriter:
+    """Writes rows on a thread of its own: a slow disk never delays a poll."""
+
+    def __init__(self, store: HistoryStore) -> None:
+        self._store = store
+        self._queue: queue.Queue[Row | None] = queue.Queue(MAX_WAITING_ROWS)
+        self._failed = ""
+        self._thread = threading.Thread(target=self._run, name="leakwatch-history", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write; once."""
+        self._thread.start()
+
+    def put(self, row: Row) -> None:
+        """Hand over a row; returns at once. When too many wait, the oldest is given up."""
+        while True:
+            try:
+                self._queue.put_nowait(row)
+            except queue.Full:
+                self._give_up_oldest()
+            else:
+                return
+
+    def stop(self, timeout_s: float) -> bool:
+        """Write what waits and end; True when that was done in time."""
+        if not self._thread.is_alive():
+            return True
+        self._put_end()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _put_end(self) -> None:
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            self._give_up_oldest()
+            self._put_end()
+
+    def _give_up_oldest(self) -> None:
+        try:
+            self._queue.get_nowait()
+        except queue.Empty:
+            return
+        self._say("the disk is too slow; some history is given up")
+
+    def _run(self) -> None:
+        while (row := self._queue.get()) is not None:
+            self._attempt(lambda row=row: self._store.append(row))  # type: ignore[misc]
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except (sqlite3.Error, OSError) as error:
+            self._say(f"cannot be written: {error}")
+        else:
+            self._failed = ""
+
+    def _say(self, why: str) -> None:
+        if why != self._failed:
+            self._failed = why
+            log_event(logger, "history", level=logging.ERROR, why=why)
