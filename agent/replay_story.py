@@ -1,0 +1,165 @@
+"""What is told of one subject over time: changes of its state, and rates that have become other ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.incident_rules import observe
+from agent.incidents import Observation
+from agent.model import (
+    Estimate,
+    Event,
+    Instant,
+    Process,
+    ProcessKey,
+    Reason,
+    State,
+    Subject,
+    Transition,
+)
+
+if TYPE_CHECKING:
+    from agent.incidents import Change, Incident, IncidentOptions
+    from agent.model import Verdict
+
+RATE_CHANGE = 0.2
+"""A rate that has changed by more than this share is told again, ..."""
+LONGER = 1.2
+"""... once the growth has lasted this many times as long as when it was told, ..."""
+MAX_RATES = 10
+"""... at most so often an incident."""
+COUNTED = (Subject.THREADS, Subject.FDS)
+_PROCESS = Process(
+    key=ProcessKey(0, 0, "recorded"),
+    name="recorded",
+    command="",
+    exe="",
+    user="",
+    parent_pid=0,
+    cgroup="/",
+    started_t_s=0.0,
+    runtime="unknown",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One change of verdict, on the scaled clock that begins with the first sample."""
+
+    t_s: float
+    state: str
+    """suspect, warning, critical or resolved."""
+    kind: str
+    """The series that speaks."""
+    subject: Subject
+    event: Event
+    rate: Estimate | None
+    """Growth an hour; None where it has ended, and near a limit."""
+    onset_t_s: float | None
+    current: float
+    exhaustion_hours: float | None
+    reasons: tuple[Reason, ...]
+
+    @property
+    def counts(self) -> bool:
+        """Whether amounts are threads or descriptors, not bytes."""
+        return self.subject in COUNTED
+
+
+class Story:
+    """Follows one subject of one recording."""
+
+    def __init__(self, options: IncidentOptions) -> None:
+        self._options = options
+        self._incident: Incident | None = None
+        self._suspected_t_s: float | None = None
+        """When it was last suspected; None while nothing is suspected."""
+        self._newest: Said | None = None
+        self._rates = 0
+
+    @property
+    def kind(self) -> str | None:
+        """The series that spoke last of what goes on; None while nothing does."""
+        going_on = self._incident is not None or self._suspected_t_s is not None
+        return self._newest.kind if going_on and self._newest is not None else None
+
+    def tell(self, kind: str, verdict: Verdict) -> list[Said]:
+        """Return what the newest verdict changes."""
+        now = Instant(verdict.t_s, verdict.t_s)
+        before = self._incident
+        after, changes = observe(before, Observation("recorded", _PROCESS, verdict), now, self._options)
+        self._incident = None if after is None or after.ended else after
+        if changes:
+            return [self._transition(change, kind, verdict) for change in changes]
+        if self._incident is None:
+            return self._suspicion(kind, verdict)
+        return self._rate(kind, verdict, self._incident)
+
+    def _transition(self, change: Change, kind: str, verdict: Verdict) -> Said:
+        self._suspected_t_s = None
+        if change.transition is Transition.RESOLVED:
+            return self._over(verdict, change.note)
+        if change.transition is Transition.OPENED:
+            self._rates = 0
+        return self._say(str(change.incident.state), kind, verdict)
+
+    def _suspicion(self, kind: str, verdict: Verdict) -> list[Said]:
+        """Return a suspicion that begins, or one that is over: not renewed for as long as incidents are."""
+        said, t_s = self._suspected_t_s, verdict.t_s
+        if verdict.state is State.SUSPECT:
+            self._suspected_t_s = t_s
+            return [self._say(str(State.SUSPECT), kind, verdict)] if said is None else []
+        if said is None or t_s - said < self._options.resolve_after_s:
+            return []
+        self._suspected_t_s = None
+        return [self._over(verdict, "no longer suspected")]
+
+    def _rate(self, kind: str, verdict: Verdict, incident: Incident) -> list[Said]:
+        told = self._newest
+        if verdict.state < State.WARNING or told is None or self._rates >= MAX_RATES:
+            return []
+        if not _has_changed(verdict, told):
+            return []
+        self._rates += 1
+        return [self._say(str(incident.state), kind, verdict)]
+
+    def _say(self, state: str, kind: str, verdict: Verdict) -> Said:
+        forecast = verdict.exhaustion_hours
+        self._newest = Said(
+            t_s=verdict.t_s,
+            state=state,
+            kind=kind,
+            subject=verdict.subject,
+            event=verdict.event,
+            rate=verdict.rate,
+            onset_t_s=verdict.onset_t_s,
+            current=verdict.current,
+            exhaustion_hours=None if forecast is None else forecast.value,
+            reasons=verdict.reasons,
+        )
+        return self._newest
+
+    def _over(self, verdict: Verdict, why: str) -> Said:
+        """Return the end of what was told last; a reason of it says why."""
+        told = self._newest
+        return Said(
+            t_s=verdict.t_s,
+            state=str(Transition.RESOLVED),
+            kind=str(verdict.subject) if told is None else told.kind,
+            subject=verdict.subject,
+            event=verdict.event if told is None else told.event,
+            rate=None,
+            onset_t_s=None if told is None else told.onset_t_s,
+            current=verdict.current,
+            exhaustion_hours=None,
+            reasons=(Reason("calm", passed=False, text=why), *verdict.reasons),
+        )
+
+
+def _has_changed(verdict: Verdict, told: Said) -> bool:
+    rate, onset_t_s = verdict.rate, verdict.onset_t_s
+    if rate is None or told.rate is None or onset_t_s is None or told.onset_t_s is None:
+        return rate is not None and told.rate is None
+    longer = verdict.t_s - onset_t_s >= LONGER * (told.t_s - told.onset_t_s)
+    return longer and abs(rate.value - told.rate.value) > RATE_CHANGE * abs(told.rate.value)
