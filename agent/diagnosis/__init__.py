@@ -1,0 +1,1 @@
+"""What `leakwatch doctor` looks at before anything is watched or sent."""
