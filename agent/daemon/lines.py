@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_WHY_CHARS = 400
+TELLING = ("fast-growth", "near-limit", "often-collected", "young", "urgent", "lasting", "new-high", "keeps")
+"""The reasons that a line tells, in this order; an alert gives them all."""
+MAX_TOLD = 3
 COUNTED = (Subject.THREADS, Subject.FDS, Subject.COLLECTIONS)
 """Subjects whose amounts are plain counts."""
 
 
 def log_suspect(service: str, pid: int, verdict: Verdict) -> None:
     """Log that something rises that may become a leak; nobody is told."""
-    why = "; ".join(r.text for r in verdict.reasons if r.name in ("lasting", "new-high"))
     pairs = _figures(verdict)
-    log_event(logger, "suspect", service=service, pid=pid, kind=verdict.subject, **pairs, why=why)
+    log_event(logger, "suspect", service=service, pid=pid, kind=verdict.subject, **pairs, why=_why(verdict))
 
 
 def log_change(change: Change, alert: Alert, names: Iterable[str], *, capturing: bool) -> None:
@@ -62,7 +63,7 @@ def log_change(change: Change, alert: Alert, names: Iterable[str], *, capturing:
         transition=change.transition,
         channels=channels,
         evidence="taking" if capturing else None,
-        why="; ".join(r.text for r in verdict.reasons if r.passed)[:MAX_WHY_CHARS],
+        why=_why(verdict),
     )
 
 
@@ -82,6 +83,18 @@ def _figures(verdict: Verdict) -> dict[str, Any]:
         "rate": rates,
         "for": lasted,
         "grew": amount(verdict.growth) if verdict.growth else None,
-        "now": amount(verdict.current) + of,
+        _word(verdict.subject): amount(verdict.current) + of,
         "full_in": None if full is None else format_duration(full.value * 3600.0),
     }
+
+
+def _word(subject: Subject) -> str:
+    return "heap" if subject is Subject.HEAP_PERCENT else str(subject)
+
+
+def _why(verdict: Verdict) -> str:
+    """Return the most telling reasons: all that a limit gives, else the first that speak for a leak."""
+    by_name = {reason.name: reason for reason in verdict.reasons}
+    told = [by_name[name] for name in TELLING if name in by_name]
+    passed = [r.text for r in told if r.passed or r.name in ("young", "lasting")]
+    return "; ".join(passed[:MAX_TOLD])
