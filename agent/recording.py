@@ -35,7 +35,8 @@ class RecordingError(ValueError):
     """What is wrong with a recording, and in which line (counted from 1; None: the file as a whole)."""
 
     def __init__(self, name: str, line: int | None, what: str) -> None:
-        super().__init__(f"{name}: {what}" if line is None else f"{name}:{line}: {what}")
+        file = one_line(name)
+        super().__init__(f"{file}: {what}" if line is None else f"{file}:{line}: {what}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,8 @@ def _head(recording: Recording, replay: Replay) -> str:
     clock_s = replay.clock_s
     apart = f", one every {format_duration(float(np.median(np.diff(clock_s))))}" if len(clock_s) > 1 else ""
     name = click.style(one_line(recording.name, MAX_NAME_CHARS), bold=True)
-    return f"{name}: {format_duration(float(clock_s[-1]))}, {len(clock_s)} samples{apart}"
+    samples = "1 sample" if len(clock_s) == 1 else f"{len(clock_s)} samples"
+    return f"{name}: {format_duration(float(clock_s[-1]))}, {samples}{apart}"
 
 
 def _curve(replay: Replay, episode: Sequence[Said], marks: str) -> list[str]:
