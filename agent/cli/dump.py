@@ -25,7 +25,7 @@ FOLDER = "dumps"
 """Beside the captures of incidents, so that neither takes the other's room."""
 
 
-@click.command()
+@click.command("dump")
 @click.argument("pid", type=click.IntRange(min=1))
 @click.option(
     "--locals", "with_locals", is_flag=True, help="Also local variables (can hold secrets)."
@@ -36,7 +36,7 @@ FOLDER = "dumps"
     help='Folder for the files; otherwise "dumps" in the state directory.',
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def dump(pid: int, output: Path | None, *, with_locals: bool, as_json: bool) -> None:
+def command(pid: int, output: Path | None, *, with_locals: bool, as_json: bool) -> None:
     """Take evidence of a process now: memory by kind of mapping, Python stacks, limits, descriptors.
 
     The process goes on running. A second dump of the same process tells what grew since the first.

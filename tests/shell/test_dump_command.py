@@ -9,7 +9,7 @@ import pytest
 from children import LeakyChild
 from click.testing import CliRunner
 
-from agent.cli.dump import NO_SUCH_PROCESS, NOTHING_TAKEN, dump
+from agent.cli.dump import NO_SUCH_PROCESS, NOTHING_TAKEN, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def child() -> Iterator[LeakyChild]:
 def test_a_person_sees_where_the_memory_is_and_where_the_files_are(child: LeakyChild, tmp_path: Path) -> None:
     child.grow(80_000_000)
 
-    result = CliRunner().invoke(dump, [str(child.pid), "--output", str(tmp_path)])
+    result = CliRunner().invoke(command, [str(child.pid), "--output", str(tmp_path)])
 
     assert result.exit_code == 0
     assert f"(pid {child.pid}, python, user " in result.output
@@ -36,37 +36,37 @@ def test_a_person_sees_where_the_memory_is_and_where_the_files_are(child: LeakyC
 
 def test_a_second_dump_tells_what_grew(child: LeakyChild, tmp_path: Path) -> None:
     arguments = [str(child.pid), "--output", str(tmp_path)]
-    CliRunner().invoke(dump, arguments)
+    CliRunner().invoke(command, arguments)
     child.grow(80_000_000)
 
-    assert "grew: anonymous >64MB +80" in CliRunner().invoke(dump, arguments).output
+    assert "grew: anonymous >64MB +80" in CliRunner().invoke(command, arguments).output
 
 
 def test_the_files_lie_in_the_state_directory_by_default(child: LeakyChild, tmp_path: Path) -> None:
     environment = {"STATE_DIRECTORY": str(tmp_path / "state")}
 
-    result = CliRunner().invoke(dump, [str(child.pid)], env=environment)
+    result = CliRunner().invoke(command, [str(child.pid)], env=environment)
 
     assert result.exit_code == 0
     assert list((tmp_path / "state" / "dumps").glob("*/001-*/smaps.json"))
 
 
 def test_no_such_process_is_exit_code_2(tmp_path: Path) -> None:
-    result = CliRunner().invoke(dump, [str(PID_LIMIT + 1), "--output", str(tmp_path)])
+    result = CliRunner().invoke(command, [str(PID_LIMIT + 1), "--output", str(tmp_path)])
 
     assert result.exit_code == NO_SUCH_PROCESS
     assert "no such process" in result.output
 
 
 def test_nothing_taken_is_exit_code_1(child: LeakyChild) -> None:
-    result = CliRunner().invoke(dump, [str(child.pid), "--output", "/proc/nowhere"])
+    result = CliRunner().invoke(command, [str(child.pid), "--output", "/proc/nowhere"])
 
     assert result.exit_code == NOTHING_TAKEN
     assert "missing: captures: " in result.output
 
 
 def test_an_unusable_state_directory_is_told_with_the_way_out(child: LeakyChild) -> None:
-    result = CliRunner().invoke(dump, [str(child.pid)], env={"STATE_DIRECTORY": "/proc/nowhere"})
+    result = CliRunner().invoke(command, [str(child.pid)], env={"STATE_DIRECTORY": "/proc/nowhere"})
 
     assert result.exit_code == NOTHING_TAKEN
     assert "or give --output" in result.output
