@@ -130,7 +130,8 @@ class Judge:
         limits, age_s = self.limits_of(watched), watched.age_s(t_s)
         heap, limit = _current(watched, Subject.HEAP), watched.limit
         slot = self._tracked[watched.key].series["heap"].slot
-        near = plain.near_limit(self.rings, slot, limit.limit_bytes, limits) if limit else None
+        close = limit is not None and 100.0 * heap >= limits.heap_percent * limit.limit_bytes
+        near = plain.near_limit(self.rings, slot, limit.limit_bytes, limits) if close and limit else None
         if near or Subject.HEAP_PERCENT in about:
             most = float(limit.limit_bytes) if limit else None
             yield limit_verdict(
@@ -169,4 +170,5 @@ def _current(watched: Watched, subject: Subject) -> float:
 
 
 def _gravest(findings: Iterable[Finding | None]) -> Finding | None:
+    """Return the one that speaks for the subject."""
     return max((f for f in findings if f), key=lambda f: (f.state, f.significance), default=None)

@@ -42,6 +42,7 @@ class IncidentKeeper:
         channels: Mapping[str, Channel],
         captures: CaptureWorker | None,
         wake: Callable[[], None],
+        hold_s: float = EVIDENCE_HOLD_S,
     ) -> None:
         self._config = config
         self._host = host
@@ -49,6 +50,7 @@ class IncidentKeeper:
         self._channels = channels
         self._captures = captures
         self._wake = wake
+        self._hold_s = hold_s
         self._open = {(i.service, i.subject): i for i in outbox.open_incidents()}
         self._saved_t_s: dict[str, float] = {}
         self._suspects: dict[tuple[ProcessKey, Subject], float] = {}
@@ -145,7 +147,7 @@ class IncidentKeeper:
         own = entry.channels if entry else None
         names = channels_for(alert, self._channels, self._config.routes, own=own, told=told)
         capture = self._wants_evidence(change, entry)
-        hold_s = EVIDENCE_HOLD_S if capture else 0.0
+        hold_s = self._hold_s if capture else 0.0
         self._outbox.record(incident, [(name, alert) for name in names], now, hold_s)
         self.last_alert_wall_s[incident.service] = now.wall_s
         log_change(change, alert, names, capturing=capture)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+STIRRING_SHARE = 0.5
+"""A fitted rise may be that much larger than what the floors themselves show from lowest to newest."""
+NEWEST_BLOCKS = 4
 FINER_LEVELS = 3
 """Whether a rise has just stopped is seen in blocks an eighth as long."""
 
@@ -89,18 +92,21 @@ class LeakDetector:
         if not series or not self._options.enabled:
             return
         for level in levels:
-            candidates = _Candidates.at(self._rings, level, series, t_s)
-            rising = candidates.rising(self._options.min_rate_bytes_per_hour)
-            for row, one in enumerate(series):
-                found = self._found.setdefault(one.slot, {})
-                if rising[row]:
-                    found[level] = candidates.finding(row)
-                else:
-                    found.pop(level, None)
+            for found in self._found.values():
+                found.pop(level, None)
+            stirring = _stirring(self._rings, level, series, t_s)
+            if not stirring:
+                continue
+            candidates = _Candidates.at(self._rings, level, stirring, t_s)
+            for row in np.flatnonzero(candidates.rising(self._options.min_rate_bytes_per_hour)):
+                finding = candidates.finding(int(row))
+                self._found.setdefault(stirring[row].slot, {})[level] = finding
 
     def finding(self, slot: int, t_s: float) -> Finding | None:
         """Return the gravest finding of a series that is still of its time; None when nothing rises."""
-        found = self._found.get(slot, {})
+        found = self._found.get(slot)
+        if not found:
+            return None
         valid = [f for f in found.values() if t_s - f.t_s <= 2 * f.block_s]
         return max(valid, key=lambda f: (f.state, f.significance), default=None)
 
@@ -116,6 +122,19 @@ class LeakDetector:
     def forget(self, slot: int) -> None:
         """Drop what was found about a slot that is closed."""
         self._found.pop(slot, None)
+
+
+def _stirring(rings: Rings, level: int, series: Sequence[Series], t_s: float) -> list[Series]:
+    """Return the series whose newest floors stand well above their lowest: others have no notable rise."""
+    window = rings.window(level, np.array([one.slot for one in series]))
+    rows = floors.judged_floors(window, np.array([one.birth_t_s for one in series]), t_s)
+    seen = np.isfinite(rows)
+    lowest = np.where(seen, rows, np.inf).min(axis=1)
+    newest = np.where(seen, rows, -np.inf)[:, -NEWEST_BLOCKS:].max(axis=1)
+    counts = np.array([one.counts for one in series])
+    least = np.where(counts, rules.MIN_GROWTH_COUNT, rules.MIN_GROWTH_BYTES)
+    enough = seen.sum(axis=1) >= growth.MIN_RISE_BLOCKS
+    return [series[row] for row in np.flatnonzero(enough & (newest - lowest >= STIRRING_SHARE * least))]
 
 
 @dataclass(frozen=True, slots=True)
