@@ -18,7 +18,7 @@ from agent.clock import Clock
 from agent.config import Config, ConfigError, load
 from agent.daemon.finding import Finder
 from agent.daemon.judge import Judge
-from agent.daemon.keeper import IncidentKeeper
+from agent.daemon.keeper import EVIDENCE_HOLD_S, IncidentKeeper
 from agent.daemon.loop import Daemon, Parts
 from agent.daemon.memory import Memory
 from agent.daemon.publish import Publisher
@@ -60,6 +60,8 @@ class Setting:
     state_dir: Path
     clock: Clock
     environ: MutableMapping[str, str]
+    time_scale: float = 1.0
+    """Seconds of the clock in a real one: the tools that take evidence are no faster in a rehearsal."""
 
 
 def build(setting: Setting, stack: ExitStack) -> Daemon:
@@ -75,7 +77,8 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     captures = CaptureWorker(Captures(setting.state_dir / CAPTURES, config.evidence))
     captures.start()
     stack.callback(captures.stop, STOP_TIMEOUT_S)
-    keeper = IncidentKeeper(config, host, outbox, channels, captures, deliverer.wake)
+    hold_s = EVIDENCE_HOLD_S * setting.time_scale
+    keeper = IncidentKeeper(config, host, outbox, channels, captures, deliverer.wake, hold_s)
     notifier = Notifier(setting.environ)
     publisher = Publisher(
         config,

@@ -23,8 +23,6 @@ logger = logging.getLogger(__name__)
 
 MAX_WAIT_S = 3600.0
 """No delivery waits longer than this for its next attempt."""
-MAX_HOLD_S = 60.0
-"""No alert waits longer than this for its evidence."""
 KEEP_SENT_S = 30 * 86400.0
 KEEP_PARKED_S = 90 * 86400.0
 PRUNE_EVERY_S = 86400.0
@@ -89,7 +87,7 @@ class Outbox:
         first message carries its evidence where that is quick, and never waits for one that is not.
         Recording the same transition again changes nothing.
         """
-        hold_until_wall_s = now.wall_s + min(hold_s, MAX_HOLD_S)
+        hold_until_wall_s = now.wall_s + hold_s
         rows = [_new_row(channel, alert, now, hold_until_wall_s) for channel, alert in alerts]
         self._file.run(lambda c: _record(c, incident, rows, now))
         self._prune(now)

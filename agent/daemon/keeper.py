@@ -98,9 +98,11 @@ class IncidentKeeper:
                 after, changes = incident_rules.depart(incident, key, now, why)
                 self._keep(after, changes, now, self._entry(service))
 
-    def depart_missing(self, alive: frozenset[ProcessKey], now: Instant) -> None:
+    def depart_missing(self, watched: Iterable[Watched], now: Instant) -> None:
         """Take in who ended while the agent was not there to see it."""
+        present = {(one.target.service, one.key) for one in watched}
         for incident in list(self._open.values()):
+            alive = {key for service, key in present if service == incident.service}
             after, changes = incident_rules.depart_missing(
                 incident, alive, now, why="ended while leakwatch was not running"
             )
@@ -134,6 +136,7 @@ class IncidentKeeper:
         if incident.ended:
             self._open.pop(place, None)
             self._evidence.pop(incident.incident_id, None)
+            self._saved_t_s.pop(incident.incident_id, None)
         else:
             self._open[place] = incident
         if not changes and now.t_s - self._saved_t_s.get(incident.incident_id, 0.0) >= SAVE_EVERY_S:
