@@ -26,13 +26,16 @@ class Clock(Protocol):
 class SystemClock:
     """CLOCK_BOOTTIME for durations (it counts through suspend and survives our restart) and wall time.
 
-    `scale` makes a rehearsal: one real second counts as `scale` seconds of both clocks.
+    `scale` makes a rehearsal: one real second counts as `scale` seconds of both clocks, from `begins` on
+    where that is later than the present: a rehearsal that is started again goes on where it was.
     """
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, begins: Instant | None = None) -> None:
         self._scale = scale
         self._start_t_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._start_wall_s = time.time()
+        self._begins = Instant(self._start_t_s, time.time())
+        if begins is not None and begins.t_s > self._start_t_s:
+            self._begins = begins
 
     def now(self) -> Instant:
         """Return the present, hurried by the scale."""
@@ -40,7 +43,7 @@ class SystemClock:
         if self._scale == 1.0:
             return Instant(t_s, time.time())
         passed_s = (t_s - self._start_t_s) * self._scale
-        return Instant(self._start_t_s + passed_s, self._start_wall_s + passed_s)
+        return Instant(self._begins.t_s + passed_s, self._begins.wall_s + passed_s)
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait for the event or for that many seconds of this clock."""

@@ -14,9 +14,13 @@ from agent import logs, statedir
 from agent.bootstrap import Setting, build, log_start
 from agent.clock import SystemClock
 from agent.config import DEFAULT_PATH, Config, ConfigError, default_config, load
+from agent.model import Instant
+from agent.status_file import WRITE_EVERY_S, StatusFileError, read
 from agent.web.options import WebError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.daemon.loop import Daemon
 
 MISTAKE = 2
@@ -56,7 +60,8 @@ def command(
         directory = statedir.choose(state_dir or config.state_dir, os.environ, os.geteuid())
         statedir.create(directory)
         with statedir.InstanceLock(directory):
-            setting = Setting(config, config_path or "", directory, SystemClock(time_scale), os.environ)
+            clock = SystemClock(time_scale, _rehearsed_until(directory))
+            setting = Setting(config, config_path or "", directory, clock, os.environ, time_scale)
             _run(setting)
     except (statedir.StateError, WebError, OSError) as error:
         click.echo(f"leakwatch cannot run: {error}", err=True)
@@ -81,6 +86,15 @@ def _configure_logs(config: Config, log_format: str | None, log_level: str | Non
         as_json=(log_format or config.log.format) == "json",
         timestamps=not in_journal,
     )
+
+
+def _rehearsed_until(directory: Path) -> Instant | None:
+    """Return a moment after everything that an earlier rehearsal has stored; None where nothing says it."""
+    try:
+        told = read(directory)
+    except StatusFileError:
+        return None
+    return Instant(told.written_t_s + WRITE_EVERY_S, told.written_wall_s + WRITE_EVERY_S)
 
 
 def _run(setting: Setting) -> None:
