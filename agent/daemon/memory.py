@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import sqlite3
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agent.daemon.judge import SERIES
 from agent.history.store import Row
+from agent.logs import log_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from agent.daemon.judge import Judge
     from agent.daemon.watched import Watched
     from agent.history.store import HistoryStore, HistoryWriter
+
+logger = logging.getLogger(__name__)
 
 FINE_S = 60.0
 COARSE_S = 2400.0
@@ -39,10 +44,16 @@ class Memory:
         known = [w for w in watched if w.key in self._births]
         if not known:
             return 0
+        try:
+            self._fill(known)
+        except sqlite3.Error as error:
+            log_event(logger, "history", level=logging.ERROR, why=f"cannot be read to its end: {error}")
+        return len(known)
+
+    def _fill(self, known: Sequence[Watched]) -> None:
         slots = np.stack([self._judge.tracked(w.key).slots for w in known])
         for t_s, places, row in self._store.rows([w.key for w in known], len(SERIES)):
             self._judge.rings.add_block(t_s, slots[places].ravel(), row.floors.ravel(), row.peaks.ravel())
-        return len(known)
 
     def keep(self, completed: Sequence[int], watched: Sequence[Watched]) -> None:
         """Hand the blocks that have just been completed to the writer."""

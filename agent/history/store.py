@@ -10,6 +10,7 @@ import logging
 import queue
 import sqlite3
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,13 @@ CREATE TABLE IF NOT EXISTS blocks (
 """
 
 
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class _DamagedError(sqlite3.DatabaseError):
+    """Found by looking."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """The blocks of one time span, of everybody."""
@@ -56,25 +64,34 @@ class Row:
 class HistoryStore:
     """Rows in SQLite; one thread at a time. History of an earlier boot is dropped: its clock means nothing.
 
-    A file that cannot be used is set aside under another name and a new one begun: history is a convenience,
-    and its loss is said but never stops the watch.
+    A damaged file is set aside under another name and a new one begun; one that cannot be opened is tried
+    again at every row. History is a convenience: its loss is said but never stops the watch.
     """
 
     def __init__(self, path: Path, boot_id: str) -> None:
         self._path = path
         self._boot_id = boot_id
         self._ids: dict[ProcessKey, int] = {}
+        self._connection: sqlite3.Connection | None = None
         try:
-            self._connection = self._open()
-        except sqlite3.DatabaseError as error:
-            aside = path.with_suffix(".db.unusable")
-            log_event(logger, "history", level=logging.ERROR, why=f"{error}; set aside as {aside.name}")
-            path.replace(aside)
-            self._connection = self._open()
+            self._connection = self._open_or_begin_anew()
+        except (sqlite3.Error, OSError) as error:
+            log_event(logger, "history", level=logging.ERROR, file=path, why=f"cannot be opened: {error}")
 
     def append(self, row: Row) -> None:
-        """Store one row. Raises sqlite3.Error when it cannot be written."""
-        with self._connection as connection:
+        """Store one row. Raises sqlite3.Error or OSError when it cannot be written."""
+        if self._connection is None:
+            self._connection = self._open_or_begin_anew()
+        try:
+            self._append(self._connection, row)
+        except sqlite3.Error as error:
+            self._ids.clear()  # what was rolled back gave them no numbers
+            if _is_damage(error):
+                self.close()
+            raise
+
+    def _append(self, connection: sqlite3.Connection, row: Row) -> None:
+        with connection:
             for key, birth in zip(row.keys, row.births_t_s, strict=True):
                 self._note(connection, key, birth, row.t_s)
             data = self._pack(row).tobytes()
@@ -94,6 +111,8 @@ class HistoryStore:
 
     def births(self) -> dict[ProcessKey, float]:
         """Return since when each stored process was watched."""
+        if self._connection is None:
+            return {}
         rows = self._connection.execute("SELECT key, birth_t_s FROM processes")
         return {ProcessKey.parse(key): birth for key, birth in rows}
 
@@ -102,6 +121,8 @@ class HistoryStore:
 
         Each comes as (time, positions in `keys`, row); the row's arrays hold those processes only.
         """
+        if self._connection is None:
+            return
         ids = dict(self._connection.execute("SELECT key, id FROM processes"))
         position = {ids[str(key)]: at for at, key in enumerate(keys) if str(key) in ids}
         query = (
@@ -117,7 +138,22 @@ class HistoryStore:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open_or_begin_anew(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            aside = self._path.with_name(f"{self._path.name}.unusable")
+            for suffix in ("", "-wal", "-shm"):  # an old journal would be played into the new file
+                with suppress(FileNotFoundError):
+                    self._path.with_name(self._path.name + suffix).replace(f"{aside}{suffix}")
+            log_event(logger, "history", level=logging.ERROR, why=f"{error}; set aside as {aside.name}")
+            return self._open()
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, check_same_thread=False)
@@ -125,9 +161,10 @@ class HistoryStore:
             self._path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            _check(connection)
             connection.executescript(_SCHEMA)
             self._drop_earlier_boot(connection)
-        except sqlite3.DatabaseError:
+        except BaseException:
             connection.close()
             raise
         return connection
@@ -157,6 +194,17 @@ class HistoryStore:
         packed["process"], packed["series"] = ids[process], series
         packed["floor"], packed["peak"] = row.floors[process, series], row.peaks[process, series]
         return packed
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _DamagedError(found)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is at fault, and not the disk, its owner or its mode."""
+    return isinstance(error, _DamagedError) or getattr(error, "sqlite_errorcode", None) in _DAMAGED
 
 
 def _unpack(
