@@ -63,6 +63,14 @@ class Judge:
         """Judge by new options from now on; history and findings stay."""
         self._config = config
         self._detector.reconfigure(config.detection)
+        if config.poll_interval_s != self.rings.base_s:
+            self.rings = self.rings.at_base(config.poll_interval_s)
+            self._detector = LeakDetector(self.rings, config.detection)
+
+    def look_again(self, watched: Iterable[Watched], t_s: float) -> None:
+        """Judge every scale of some histories that came from elsewhere, as if it had just been completed."""
+        every = [one for w in watched for one in self._tracked[w.key].series.values()]
+        self._detector.judge(range(self.rings.levels), every, t_s)
 
     def tracked(self, key: ProcessKey) -> Tracked:
         """Return the series of a process that was opened."""

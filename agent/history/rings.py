@@ -115,6 +115,35 @@ class Rings:
         peaks = self._peaks[level, order, pick[:, None]].astype(np.float64)
         return Window(level, self.block_s(level), newest * self.block_s(level), floors, peaks)
 
+    def at_base(self, base_s: float) -> Rings:
+        """Return the same series, in the same slots, in blocks of another length; the newest ones are lost."""
+        other = Rings(base_s, levels=self.levels, blocks=self.blocks, capacity=self.capacity)
+        other._free = list(self._free)
+        slots = np.arange(self.capacity)
+        for level in range(self.levels - 1, -1, -1):
+            window = self.window(level)
+            until_t_s = self._reaches_back_to(level - 1) if level else np.inf
+            for at in np.flatnonzero(np.isfinite(window.floors).any(axis=0)):
+                start_t_s = window.end_t_s - (window.floors.shape[1] - at) * window.block_s
+                if start_t_s < until_t_s:
+                    other.add_block(start_t_s, slots, window.floors[:, at], window.peaks[:, at])
+        return other
+
+    def _reaches_back_to(self, level: int) -> float:
+        """Return when the oldest block of a level began in which anything was seen; infinity for none."""
+        window = self.window(level)
+        seen = np.flatnonzero(np.isfinite(window.floors).any(axis=0))
+        blocks = window.floors.shape[1]
+        return window.end_t_s - (blocks - int(seen[0])) * window.block_s if len(seen) else np.inf
+
+    def highest_sample(self, slot: int, since_t_s: float, until_t_s: float) -> float:
+        """Return the highest sample of the complete blocks that lie between two moments; else -infinity."""
+        newest = np.array(self._ids)[:, None]
+        ids = newest - (newest - np.arange(self.blocks)) % self.blocks
+        block_s = self.base_s * 2.0 ** np.arange(self.levels)[:, None]
+        inside = (ids < newest) & (ids * block_s >= since_t_s) & ((ids + 1) * block_s <= until_t_s)
+        return float(np.fmax.reduce(self._peaks[:, :, slot][inside], initial=-np.inf))
+
     def _advance(self, level: int, block: int) -> None:
         before = self._ids[level]
         first = max(before + 1, block - self.blocks + 1)
