@@ -55,6 +55,8 @@ class Daemon:
         self._read_again = reload
         self._started = parts.clock.now()
         self._first = True
+        self._ready = False
+        self._failing = False
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._wake = threading.Event()
@@ -83,7 +85,7 @@ class Daemon:
             now = self._parts.clock.now()
             if now.t_s >= due_t_s:
                 self._parts.publisher.late += now.t_s - due_t_s > self._interval_s
-                due_t_s = max(due_t_s + self._interval_s, now.t_s)
+                due_t_s = _next_due_s(due_t_s, self._interval_s, now.t_s)
                 self._attempt(now)
             self._rest(due_t_s)
 
@@ -104,11 +106,17 @@ class Daemon:
 
     def reload(self) -> None:
         """Take over the configuration file as it is now; a bad one is refused and the old stays in force."""
-        self._parts.notifier.reloading(monotonic_usec())
-        config = self._read_again()
-        if config is not None:
-            self._interval_s = config.poll_interval_s
-        self._parts.notifier.ready(self._parts.publisher.line)
+        parts = self._parts
+        parts.notifier.reloading(monotonic_usec())
+        try:
+            config = self._read_again()
+        except Exception as error:
+            log_event(logger, "refused", level=logging.ERROR, why=f"{type(error).__name__}: {error}")
+            logger.debug("reload failed", exc_info=True)
+        else:
+            if config is not None:
+                self._interval_s = config.poll_interval_s
+        parts.notifier.ready(parts.publisher.line)
 
     def shut_down(self) -> None:
         """Save what is known; the state on disk is complete after it."""
@@ -124,11 +132,14 @@ class Daemon:
         try:
             self.tick(now)
         except Exception as error:
+            self._failing = True
             why = f"{type(error).__name__}: {error}"
             log_event(logger, "failed", level=logging.ERROR, what="tick", why=why)
             logger.debug("tick failed", exc_info=True)
             return
-        if self._parts.publisher.ticks == 1:
+        self._failing = False
+        if not self._ready:
+            self._ready = True
             self._parts.notifier.ready(self._parts.publisher.line)
         self._parts.notifier.watchdog()
 
@@ -140,7 +151,7 @@ class Daemon:
             return
         if self._parts.clock.wait(self._wake, min(remaining_s, feed_s)):
             self._wake.clear()
-        elif feed_s < remaining_s and self._parts.publisher.ticks:
+        elif feed_s < remaining_s and self._ready and not self._failing:
             self._parts.notifier.watchdog()
 
     def _take_over(self, selection: Selection, now: Instant) -> None:
@@ -152,12 +163,19 @@ class Daemon:
         parts.keeper.depart(self._close(left), now)
         if self._first:
             self._first = False
+            parts.keeper.depart_missing(parts.watched, now)
             known = parts.memory.restore(opened)
             if known:
+                parts.judge.look_again(opened, now.t_s)
                 log_event(logger, "restored", processes=known, incidents=len(parts.keeper.open_incidents))
-            parts.keeper.depart_missing(parts.watched.keys, now)
 
     def _close(self, departures: Sequence[Departure]) -> Sequence[Departure]:
         for departure in departures:
-            self._parts.judge.close(departure.key)
+            if departure.key not in self._parts.watched:
+                self._parts.judge.close(departure.key)
         return departures
+
+
+def _next_due_s(due_t_s: float, interval_s: float, now_t_s: float) -> float:
+    """Return when the next tick is due: on the beat, or an interval from now when a beat was missed."""
+    return due_t_s + interval_s if now_t_s < due_t_s + interval_s else now_t_s + interval_s
