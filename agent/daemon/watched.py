@@ -76,6 +76,8 @@ class WatchedSet:
         self._limits = limits
         self._jvm = jvm
         self._watched: dict[ProcessKey, Watched] = {}
+        self._ended: set[ProcessKey] = set()
+        """Who has ended since a selection that still names them."""
 
     def __iter__(self) -> Iterator[Watched]:
         return iter(self._watched.values())
@@ -92,11 +94,17 @@ class WatchedSet:
         return frozenset(self._watched)
 
     def update(self, targets: Iterable[Target], t_s: float) -> tuple[list[Watched], list[Departure]]:
-        """Take over a new selection; return who is new and who is no longer selected."""
+        """Take over a new selection; return who is new and who left: no longer selected, or renamed.
+
+        One whose service got another name goes on with its history, but leaves the old name.
+        """
         wanted = {target.process.key: target for target in targets}
-        left = [Departure(w.key, w.target.service, "no longer watched") for w in self if w.key not in wanted]
+        self._ended &= wanted.keys()
+        wanted = {key: target for key, target in wanted.items() if key not in self._ended}
+        left = [departure for w in self if (departure := _departure(w, wanted.get(w.key)))]
         for departure in left:
-            self.close(departure.key)
+            if departure.key not in wanted:
+                self.close(departure.key)
         opened = [self._open(target, t_s) for key, target in wanted.items() if key not in self._watched]
         for key, target in wanted.items():
             self._watched[key].target = target
@@ -109,6 +117,7 @@ class WatchedSet:
             seen = self._sampler.sample(watched.key, t_s)
             if isinstance(seen, Gone):
                 ended.append(Departure(watched.key, watched.target.service, seen.why))
+                self._ended.add(watched.key)
                 self.close(watched.key)
                 continue
             watched.sample = seen
@@ -148,3 +157,12 @@ class WatchedSet:
         if watched.figures is not None and watched.figures.collections is not None:
             recent = [seen for seen in watched.collections if t_s - seen[0] <= 60.0]  # noqa: PLR2004 - a minute
             watched.collections = [*recent, (t_s, watched.figures.collections)]
+
+
+def _departure(watched: Watched, wanted: Target | None) -> Departure | None:
+    service = watched.target.service
+    if wanted is None:
+        return Departure(watched.key, service, "no longer watched")
+    if wanted.service != service:
+        return Departure(watched.key, service, f"is watched as {wanted.service} now")
+    return None
