@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 CAPTURES = "captures"
 STATE_FILE = "state.db"
 HISTORY_FILE = "history.db"
+AT_START_ONLY = ("state_dir", "host", "log", "evidence", "web")
+"""Keys of the file that a reload does not take over."""
 STOP_TIMEOUT_S = 1.0
 """Each worker may take so long to end: together they stay within the five seconds of a stop."""
 
@@ -159,6 +161,8 @@ def _serve(setting: Setting, daemon: Daemon, stack: ExitStack) -> None:
 
 
 def _reloader(setting: Setting, parts: Parts, deliverer: Deliverer) -> Callable[[], Config | None]:
+    started_by = setting.config
+
     def reload() -> Config | None:
         config = _read_again(setting)
         if config is None:
@@ -174,6 +178,10 @@ def _reloader(setting: Setting, parts: Parts, deliverer: Deliverer) -> Callable[
         )
         for name, why in config.off.items():
             log_event(logger, "off", level=logging.WARNING, channel=name, why=why)
+        later = [key for key in AT_START_ONLY if getattr(config, key) != getattr(started_by, key)]
+        if later:
+            why = "takes effect when leakwatch is started again"
+            log_event(logger, "restart", level=logging.WARNING, keys=",".join(later), why=why)
         return config
 
     return reload
