@@ -92,15 +92,15 @@ class LeakDetector:
         if not series or not self._options.enabled:
             return
         for level in levels:
-            for found in self._found.values():
-                found.pop(level, None)
+            for one in series:
+                self._found.get(one.slot, {}).pop(level, None)
             stirring = _stirring(self._rings, level, series, t_s)
             if not stirring:
                 continue
             candidates = _Candidates.at(self._rings, level, stirring, t_s)
             for row in np.flatnonzero(candidates.rising(self._options.min_rate_bytes_per_hour)):
-                finding = candidates.finding(int(row))
-                self._found.setdefault(stirring[row].slot, {})[level] = finding
+                one = stirring[int(row)]
+                self._found.setdefault(one.slot, {})[level] = candidates.finding(int(row))
 
     def finding(self, slot: int, t_s: float) -> Finding | None:
         """Return the gravest finding of a series that is still of its time; None when nothing rises."""
@@ -134,7 +134,8 @@ def _stirring(rings: Rings, level: int, series: Sequence[Series], t_s: float) ->
     counts = np.array([one.counts for one in series])
     least = np.where(counts, rules.MIN_GROWTH_COUNT, rules.MIN_GROWTH_BYTES)
     enough = seen.sum(axis=1) >= growth.MIN_RISE_BLOCKS
-    return [series[row] for row in np.flatnonzero(enough & (newest - lowest >= STIRRING_SHARE * least))]
+    stirring = enough & (newest - lowest >= STIRRING_SHARE * least)
+    return [one for one, stirs in zip(series, stirring, strict=True) if stirs]
 
 
 @dataclass(frozen=True, slots=True)
