@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.detect import rules
-from agent.detect.growth import quiet_blocks
+from agent.detect.growth import drawdown, quiet_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,13 +41,19 @@ def judged_floors(window: Window, birth_t_s: Floats, t_s: float) -> Floats:
 
 def highest_sample_before(rings: Rings, slot: int, until_t_s: float, since_t_s: float) -> float:
     """Return the highest sample of the blocks between two moments; minus infinity if there are none."""
-    highest = -np.inf
+    return rings.highest_sample(slot, since_t_s, until_t_s + TOLERANCE_S)
+
+
+def deepest_fall_before(rings: Rings, slot: int, until_t_s: float, since_t_s: float) -> float:
+    """Return by how much the floors between two moments once fell below an earlier floor, at any scale."""
+    deepest = 0.0
     for level in _levels_within(rings, 0, until_t_s - since_t_s):
         window = rings.window(level, np.array([slot]))
         start = starts_s(window)
         inside = (start >= since_t_s) & (start + window.block_s <= until_t_s + TOLERANCE_S)
-        highest = max(highest, float(np.fmax.reduce(window.peaks[0, inside], initial=-np.inf)))
-    return highest
+        fall = drawdown(np.where(inside, window.floors, np.nan), np.zeros(1, dtype=np.intp))
+        deepest = max(deepest, float(fall[0]))
+    return deepest
 
 
 def _levels_within(rings: Rings, level: int, length_s: float) -> list[int]:

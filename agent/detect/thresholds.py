@@ -29,7 +29,9 @@ MIN_SEEN_SHARE = 0.8
 LOOK_BACK_S = 6 * 3600.0
 """Growth must pass what was seen within this time: what has come back down since is no growth."""
 PASS_MARGIN = 0.2
-"""... by this share of itself."""
+"""... by this share of itself, ..."""
+FALL_MARGIN = 0.5
+"""... and by this share of the deepest fall of that time: a collector that runs late is no growth."""
 SETTLED_S = 600.0
 """The critical limit is short, so it holds from this age on: start-up is fast growth."""
 STAY_S = 60.0
@@ -114,7 +116,7 @@ class _Look:
 
     @classmethod
     def at(cls, rings: Rings, series: Sequence[Series], for_s: float, t_s: float) -> _Look:
-        level = max(0, math.floor(math.log2(max(1.0, for_s / 10 / rings.base_s))))
+        level = min(rings.levels - 1, math.floor(math.log2(max(1.0, for_s / 10 / rings.base_s))))
         window = rings.window(level, np.array([one.slot for one in series]))
         blocks = max(growth.MIN_RISE_BLOCKS, math.ceil(for_s / window.block_s) + 1)
         rows = window.floors[:, -blocks:]
@@ -124,13 +126,13 @@ class _Look:
     def breach(self, row: int, limit: float, *, critical: bool) -> Breach | None:
         """Return the breach of one series, None where it keeps the limit."""
         span_h = self.block_s * (self.rows.shape[1] - 1) / 3600.0
-        if not self.end_to_end[row] >= MEASURING_SHARE * limit * span_h or not self._old_enough(
-            row, critical=critical
-        ):
+        if not self.end_to_end[row] >= MEASURING_SHARE * limit * span_h:
+            return None
+        if not (self._old_enough(row, critical=critical) and self._seen(row) and self._new_high(row)):
             return None
         slope = growth.theil_sen(self.rows[row])
         rate = Estimate(*(value * 3600.0 / self.block_s for value in slope))
-        if rate.value < MEASURING_SHARE * limit or not self._steady(row) or not self._new_high(row):
+        if rate.value < MEASURING_SHARE * limit or not self._steady(row):
             return None
         lasted = format_duration(self.rows.shape[1] * self.block_s)
         text = f"floor has grown {format_rate(rate.value)} for {lasted} ({format_rate(limit)} allowed)"
@@ -142,6 +144,10 @@ class _Look:
         born = self.series[row].birth_t_s
         return self.start_t_s >= born + (SETTLED_S if critical else 0.0) - self.block_s
 
+    def _seen(self, row: int) -> bool:
+        """Whether enough was seen to speak of a slope."""
+        return bool(np.isfinite(self.rows[row]).mean() >= MIN_SEEN_SHARE)
+
     def _steady(self, row: int) -> bool:
         """Whether it grew all along: no jump, no levelling off, nothing given back."""
         rows = self.rows[row : row + 1]
@@ -149,8 +155,7 @@ class _Look:
         least, newest = growth.evenness(rows, onset)
         amount = float(self.end_to_end[row])
         return bool(
-            np.isfinite(rows).mean() >= MIN_SEEN_SHARE
-            and least[0] >= rules.MIN_EVEN_STEP
+            least[0] >= rules.MIN_EVEN_STEP
             and newest[0] >= rules.MIN_NEWEST_STEP
             and growth.drawdown(rows, onset)[0] <= rules.MAX_DRAWDOWN * amount
             and growth.jumps_share(rows[0], amount) <= rules.MAX_JUMPS_SHARE_SHORT
@@ -161,4 +166,7 @@ class _Look:
         judged = float(floors.judged_from_s(np.array([one.birth_t_s]), self.t_s)[0])
         since = max(judged, self.t_s - LOOK_BACK_S)
         peak = floors.highest_sample_before(self.rings, one.slot, self.start_t_s, since)
-        return bool(self.rows[row, -1] >= peak + PASS_MARGIN * self.end_to_end[row])
+        excess = float(self.rows[row, -1]) - peak
+        if excess < PASS_MARGIN * self.end_to_end[row]:
+            return False
+        return excess >= FALL_MARGIN * floors.deepest_fall_before(self.rings, one.slot, self.start_t_s, since)
