@@ -134,8 +134,8 @@ class _Rehearsal:
         if change is None:
             raise DrillError(f"no alarm after {format_duration(leaked_s)} of leak")
         verdict = change.lead.verdict
-        rate = f"{format_rate(verdict.rate.value)}, " if verdict.rate else ""
-        reason = f"{rate}{change.incident.event} after {format_duration(leaked_s)} of leak"
+        rate = format_rate(verdict.rate.value) if verdict.rate else "growth"
+        reason = f"{rate} after {format_duration(leaked_s)} of leak"
         critical = change.incident.state is State.CRITICAL
         yield self._watch.done(str(change.incident.state), reason, Grade.OK if critical else Grade.FAILED)
         return change
@@ -150,7 +150,7 @@ class _Rehearsal:
         if evidence.missing:
             yield self._watch.failed("; ".join(evidence.missing))
         else:
-            taken = sorted({Path(file).stem for file in evidence.files})
+            taken = sorted({Path(file).stem for file in evidence.files} - {"evidence"})
             yield self._watch.done("taken", f"{', '.join(taken)} in {evidence.directory}")
         return evidence
 

@@ -59,7 +59,7 @@ class FastWatch:
         self.now = Instant(self.now.t_s + self.poll_s, self.now.wall_s + self.poll_s)
         departures = self._set.poll(self.now.t_s)
         if departures:
-            raise DrillError(f"the child {departures[0].why}")
+            raise DrillError(f"the child is gone: {departures[0].why}")
         self._judge.add([self._one], self.now.t_s)
         about = {Subject.HEAP} if self.incident else ()
         verdicts = self._judge.verdicts(self._one, self.now.t_s, about)
