@@ -116,7 +116,7 @@ class Rings:
         return Window(level, self.block_s(level), newest * self.block_s(level), floors, peaks)
 
     def at_base(self, base_s: float) -> Rings:
-        """Return the same series, in the same slots, in blocks of another length; the newest ones are lost."""
+        """Return the same series, in the same slots, in blocks of another length; unfinished ones go."""
         other = Rings(base_s, levels=self.levels, blocks=self.blocks, capacity=self.capacity)
         other._free = list(self._free)
         slots = np.arange(self.capacity)
