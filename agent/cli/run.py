@@ -99,11 +99,19 @@ def _rehearsed_until(directory: Path) -> Instant | None:
 
 def _run(setting: Setting) -> None:
     with ExitStack() as stack:
+        _handle_signals_while_starting()
         log_start(setting)
         daemon = build(setting, stack)
         _handle_signals(daemon)
         daemon.run()
         daemon.shut_down()
+
+
+def _handle_signals_while_starting() -> None:
+    """Let a stop end what has been started so far; the file has only just been read."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _handle_signals(daemon: Daemon) -> None:
