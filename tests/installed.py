@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -78,6 +79,17 @@ class InstalledDaemon:
         self._child.kill()
         self._child.wait()
         self._reader.join()
+
+    def kill_after(self, seconds: float) -> None:
+        """End it with SIGKILL once so long has passed, or it has ended by itself."""
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
+        self.kill()
+
+    def wait_killed(self, timeout_s: float = 60.0) -> None:
+        """Wait until another thread has killed it; fails when it ended otherwise or lives on."""
+        code = self._child.wait(timeout_s)
+        assert code == -signal.SIGKILL, f"it ended by itself: {code}"
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,179 @@
+"""kill -9 at any moment: every incident still reaches every channel, under one key, and nothing twice.
+
+One story of a leak (opened, critical, ended) is told by seven lives of the daemon on one state directory.
+All but the last are killed at moments that LEAKWATCH_KILL_SEED decides: in the middle of the growth, just
+after an alert was recorded, while a receiver has an alert and has not answered, while evidence is taken.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from endpoints import Endpoints, NotingReceiver
+from installed import InstalledDaemon, LeakingProgram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SHIPPED = Path(__file__).parents[2] / "config" / "leakwatch.yaml"
+SEED = int(os.environ.get("LEAKWATCH_KILL_SEED", "7"))
+SCALE = 120
+BYTES_PER_HOUR = 700e6
+SERVICE = "leaky_flask_like"
+CHANNELS = ("slack", "sentry", "pagerduty")
+
+
+@dataclass(slots=True)
+class Tale:
+    """A leaking program, the receivers, and the lives of the daemon so far."""
+
+    endpoints: Endpoints
+    program: LeakingProgram
+    state_dir: Path
+    chance: random.Random
+    lines: list[str] = field(default_factory=list)
+    """Of all lives that are over."""
+    kills: list[str] = field(default_factory=list)
+    """The moments of the kills, for people."""
+
+    def live(self, until: Callable[[InstalledDaemon], str]) -> None:
+        """Let the daemon live until it is killed; `until` does that and says when it was."""
+        arguments = ["--config", SHIPPED, "--state-dir", self.state_dir, "--time-scale", str(SCALE)]
+        with InstalledDaemon(arguments, self.endpoints.environ) as daemon:
+            self.kills.append(until(daemon))
+        self.lines += daemon.lines
+
+    def said(self, *parts: str) -> bool:
+        return any(all(part in line for part in parts) for line in self.lines)
+
+    def kill_at_line(self, daemon: InstalledDaemon, *parts: str, within_s: float) -> str:
+        """Kill soon after the daemon said this; when an earlier life has said it, soon after the start."""
+        daemon.wait_for(*(("started",) if self.said(*parts) else parts))
+        delay_s = self.chance.uniform(0.0, within_s)
+        daemon.kill_after(delay_s)
+        return f"{delay_s * 1000:.0f} ms after {' '.join(parts)}"
+
+    def kill_at_arrival(self, daemon: InstalledDaemon, receivers: list[str]) -> str:
+        """Kill while one of these receivers has something and has not answered."""
+        name = self.chance.choice(receivers)
+        receiver: NotingReceiver = getattr(self.endpoints, name)
+        receiver.on_arrival = lambda _: daemon.kill()
+        daemon.wait_killed()
+        receiver.on_arrival = lambda _: None
+        return f"before {name} answered"
+
+    @property
+    def incident(self) -> str:
+        (found,) = {e.tags["incident"] for e in self.endpoints.events(SERVICE)}
+        return found
+
+
+@pytest.fixture(scope="module")
+def tale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tale]:
+    with ExitStack() as stack:
+        endpoints = stack.enter_context(Endpoints())
+        per_s = BYTES_PER_HOUR * SCALE / 3600
+        program = stack.enter_context(LeakingProgram(sys.executable, f"{SERVICE}.py", per_s))
+        tale = Tale(endpoints, program, tmp_path_factory.mktemp("state"), random.Random(SEED))  # noqa: S311 - moments
+        try:
+            tell(tale)
+        finally:
+            print(f"LEAKWATCH_KILL_SEED={SEED}:", *tale.kills, *tale.lines, sep="\n  ")  # noqa: T201 - shown on failure
+        yield tale
+
+
+def tell(tale: Tale) -> None:
+    about = f"service={SERVICE} "
+    tale.live(lambda d: tale.kill_at_line(d, "started", within_s=3.0))
+    tale.live(lambda d: tale.kill_at_line(d, "LIMIT", about, within_s=0.05))
+    tale.endpoints.sentry.respond_with(503, {"Retry-After": "30"}, times=2)
+    tale.live(lambda d: tale.kill_at_arrival(d, ["slack", "sentry"]))
+    tale.live(lambda d: tale.kill_at_line(d, "LIMIT", about, "severity=critical", within_s=0.5))
+    tale.live(lambda d: end_of_program(tale, d))
+    tale.live(lambda d: tale.kill_at_line(d, "gone ", about, within_s=0.05))
+    tale.live(lambda d: last_life(tale, d))
+
+
+def end_of_program(tale: Tale, daemon: InstalledDaemon) -> str:
+    daemon.wait_for("restored ")
+    tale.program.kill()
+    return tale.kill_at_arrival(daemon, list(CHANNELS))
+
+
+def last_life(tale: Tale, daemon: InstalledDaemon) -> str:
+    for channel in CHANNELS:
+        parts = ("delivered ", f"incident={tale.incident} transition=gone channel={channel} ")
+        if not tale.said(*parts):
+            daemon.wait_for(*parts)
+    assert daemon.terminate() == 0
+    return "by SIGTERM"
+
+
+def told_once(messages: list[Any]) -> list[Any]:
+    """Return what is left when repeats of one message are taken out, in the order of arrival."""
+    return [m for at, m in enumerate(messages) if m not in messages[:at]]
+
+
+def test_sentry_hears_the_whole_story_of_one_incident(tale: Tale) -> None:
+    events = tale.endpoints.events(SERVICE)
+    story = told_once([(e.tags["transition"], e.tags["severity"]) for e in events])
+
+    assert story in (
+        [("opened", "warning"), ("worsened", "critical"), ("gone", "critical")],
+        [("opened", "critical"), ("gone", "critical")],
+    )
+    assert {tuple(e.body["fingerprint"]) for e in events} == {("leakwatch", SERVICE, "heap")}
+    assert len({e.tags["incident"] for e in events}) == 1
+
+
+def test_a_repeat_at_sentry_has_the_event_id_of_the_first(tale: Tale) -> None:
+    events = tale.endpoints.events(SERVICE)
+
+    assert len({e.body["event_id"] for e in events}) == len({e.tags["transition"] for e in events})
+
+
+def test_slack_hears_the_same_story(tale: Tale) -> None:
+    story = told_once([e.tags["transition"] for e in tale.endpoints.events(SERVICE)])
+    words = {"opened": rf"{SERVICE} exceeds", "worsened": "Now critical: ", "gone": "Gone after "}
+    texts = told_once([m["text"] for m in tale.endpoints.messages(SERVICE)])
+
+    assert [t for t, text in zip(story, texts, strict=True) if re.match(words[t], text)] == story
+
+
+def test_pagerduty_is_triggered_and_resolved_under_one_key(tale: Tale) -> None:
+    pages = tale.endpoints.pages(f"leakwatch-{tale.incident}")
+
+    assert told_once([p["event_action"] for p in pages]) == ["trigger", "resolve"]
+    assert {p["payload"]["component"] for p in pages if "payload" in p} == {SERVICE}
+
+
+def test_what_was_marked_as_delivered_is_never_sent_again(tale: Tale) -> None:
+    told = [
+        re.search(r"incident=(\S+) transition=(\S+) channel=(\S+)", line)
+        for line in tale.lines
+        if " delivered " in line
+    ]
+    keys = [found.groups() for found in told if found]
+
+    assert len(keys) == len(set(keys))
+
+
+def test_every_life_but_the_last_was_killed(tale: Tale) -> None:
+    words = [line.split()[1] for line in tale.lines]
+
+    assert (words.count("started"), words.count("stopped"), words[-1]) == (7, 1, "stopped")
+
+
+def test_a_new_life_takes_up_history_and_incidents(tale: Tale) -> None:
+    restored = [line for line in tale.lines if line.split()[1] == "restored"]
+
+    assert len(restored) >= 3
+    assert "incidents=0" not in restored[-1]
