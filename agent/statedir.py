@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import select
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 SYSTEM_DIRECTORY = Path("/var/lib/leakwatch")
 LOCK_NAME = "lock"
 MAX_PID_CHARS = 20
+LOCK_ATTEMPTS = 5
+LOCK_PAUSE_S = 0.02
 
 
 class StateError(Exception):
@@ -69,15 +72,13 @@ class InstanceLock:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StateError(f"lock {path}: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(fd):
             holder = os.pread(fd, MAX_PID_CHARS, 0).decode("ascii", "replace").strip()
             os.close(fd)
             raise StateError(
                 f"another leakwatch (pid {holder or 'unknown'}) uses {self._directory}; "
                 "stop it, or choose another state directory"
-            ) from None
+            )
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
@@ -94,6 +95,18 @@ class InstanceLock:
 
     def __exit__(self, *exception: object) -> None:
         self.release()
+
+
+def _lock(fd: int) -> bool:
+    """Take the lock; tried again for a moment, as `leakwatch status` holds it while it asks."""
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            select.select([], [], [], LOCK_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 def _home(environ: Mapping[str, str], uid: int) -> Path:
