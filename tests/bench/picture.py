@@ -1,7 +1,7 @@
 """Makes docs/picture/leakwatch.svg: a terminal with a real run, above a chart of the process it watched.
 
-python tests/bench/picture.py record   runs leakwatch on tests/data/shop.py for four minutes at --time-scale 60,
-                                       and keeps what it logged and what the process held (run.log, shop.csv)
+python tests/bench/picture.py record   runs leakwatch on tests/data/shop.py for four minutes, sixty times as
+                                       fast, and keeps its lines (run.log) and the memory it saw (shop.csv)
 python tests/bench/picture.py draw     draws the picture of what is kept
 """
 
@@ -16,11 +16,13 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[1] / "docs" / "picture"
@@ -51,7 +53,7 @@ def record() -> None:
         config.write_text(
             "host: web-3\n"
             "watch:\n- service: shop\n  match: {command: 'tests/data/shop[.]py'}\n"
-            + f"channels:\n  slack: {{webhook_url: '{url}/hook'}}\n"
+            f"channels:\n  slack: {{webhook_url: '{url}/hook'}}\n"
         )
         shop = subprocess.Popen([sys.executable, str(SHOP), str(QUIET_S), str(LEAK_BYTES_PER_S)])
         try:
@@ -107,11 +109,11 @@ class _Accepting(BaseHTTPRequestHandler):
 
 
 class Found(NamedTuple):
-    """What replay says about the kept series."""
+    """When replay says what, in seconds of the series; the names are the labels of the chart."""
 
-    suspect_s: float
-    leak_s: float
-    onset_s: float
+    onset: float
+    suspect: float
+    LEAK: float
 
 
 def judged() -> Found:
@@ -121,7 +123,7 @@ def judged() -> Found:
     told = [json.loads(line) for line in lines]
     leak = next(one for one in told if one["state"] in ("warning", "critical"))
     suspects = [one["t"] for one in told if one["state"] == "suspect" and one["t"] >= leak["onset_t"]]
-    return Found(min(suspects, default=leak["t"]), leak["t"], leak["onset_t"])
+    return Found(leak["onset_t"], min(suspects, default=leak["t"]), leak["t"])
 
 
 def draw() -> str:
@@ -129,18 +131,24 @@ def draw() -> str:
     lines = list(_terminal(LOG.read_text()))
     top = 3 * MARGIN + LINE_HEIGHT * (len(lines) + 1)
     height = top + CHART_HEIGHT + 3 * MARGIN
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'height="{height}" font-family="ui-monospace,Menlo,Consolas,monospace" font-size="12">',
-        "<title>leakwatch finds a leak: its log lines, and the memory of the process</title>",
-        f'<rect width="{WIDTH}" height="{height}" rx="8" fill="{GROUND}"/>',
-    ]
-    for number, (text, colour) in enumerate(lines):
-        y = 2 * MARGIN + number * LINE_HEIGHT
-        parts.append(f'<text x="{MARGIN}" y="{y}" fill="{colour}" xml:space="preserve">{escape(text)}</text>')
     series = [tuple(map(float, row.split(","))) for row in SERIES.read_text().splitlines()[1:]]
-    parts += _chart(series, judged(), top)
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    rows = (
+        _text(MARGIN, 2 * MARGIN + number * LINE_HEIGHT, colour, text)
+        for number, (text, colour) in enumerate(lines)
+    )
+    return "\n".join([_HEAD.format(height=height), *rows, *_chart(series, judged(), top), "</svg>\n"])
+
+
+_HEAD = f"""\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {{height}}" width="{WIDTH}" height="{{height}}"
+  font-family="ui-monospace,Menlo,Consolas,monospace" font-size="12">
+<title>leakwatch finds a leak: its log lines, and the memory of the process</title>
+<rect width="{WIDTH}" height="{{height}}" rx="8" fill="{GROUND}"/>"""
+
+
+def _text(x: float, y: float, colour: str, text: str, anchor: str = "start") -> str:
+    place = f'x="{x}" y="{y}" fill="{colour}" text-anchor="{anchor}"'
+    return f'<text {place} xml:space="preserve">{escape(text)}</text>'
 
 
 def _terminal(log: str) -> Iterator[tuple[str, str]]:
@@ -166,31 +174,28 @@ def _wrapped(word: str, rest: str) -> Iterator[tuple[str, str]]:
 
 
 def _chart(series: Sequence[tuple[float, ...]], found: Found, top: float) -> Iterator[str]:
-    last_s, low, high = series[-1][0], 0.0, max(anon for _, anon in series) * 1.1
-    left, right = MARGIN + 60, WIDTH - MARGIN
+    last_s, high = series[-1][0], max(anon for _, anon in series) * 1.1
+    left, right, bottom = MARGIN + 60, WIDTH - MARGIN, top + CHART_HEIGHT
 
     def x(seconds: float) -> float:
         return round(left + (right - left) * seconds / last_s, 1)
 
     def y(anon: float) -> float:
-        return round(top + CHART_HEIGHT * (1 - (anon - low) / (high - low)), 1)
+        return round(bottom - CHART_HEIGHT * anon / high, 1)
 
-    points = " ".join(f"{x(t)},{y(anon)}" for t, anon in series)
     for megabytes in range(0, int(high / 1e6), 25):
         at = y(megabytes * 1e6)
         yield f'<path d="M{left} {at}H{right}" stroke="#21262d"/>'
-        yield f'<text x="{left - 8}" y="{at + 4}" fill="{DIM}" text-anchor="end">{megabytes} MB</text>'
+        yield _text(left - 8, at + 4, DIM, f"{megabytes} MB", "end")
     for hours in range(int(last_s * SCALE / 3600) + 1):
-        at = x(hours * 3600 / SCALE)
-        yield f'<text x="{at}" y="{top + CHART_HEIGHT + 18}" fill="{DIM}" text-anchor="middle">{hours} h</text>'
+        yield _text(x(hours * 3600 / SCALE), bottom + 18, DIM, f"{hours} h", "middle")
+    points = " ".join(f"{x(t)},{y(anon)}" for t, anon in series)
     yield f'<polyline points="{points}" fill="none" stroke="{PLAIN}" stroke-width="1.5"/>'
-    marks = (("onset", found.onset_s, DIM), ("suspect", found.suspect_s, COLOURS["suspect"]))
-    for row, (word, at_s, colour) in enumerate((*marks, ("LEAK", found.leak_s, COLOURS["LEAK"]))):
-        yield f'<path d="M{x(at_s)} {top}V{top + CHART_HEIGHT}" stroke="{colour}" stroke-dasharray="3 3"/>'
-        label = f'x="{x(at_s) - 6}" y="{top + CHART_HEIGHT - 10 - 16 * (2 - row)}" fill="{colour}" text-anchor="end"'
-        yield f"<text {label}>{word}</text>"
-    foot = "heap of the process; one second of the recording counts as one minute"
-    yield f'<text x="{right}" y="{top + CHART_HEIGHT + 38}" fill="{DIM}" text-anchor="end">{foot}</text>'
+    for row, (word, at_s) in enumerate(found._asdict().items()):
+        colour, at = COLOURS.get(word, DIM), x(at_s)
+        yield f'<path d="M{at} {top}V{bottom}" stroke="{colour}" stroke-dasharray="3 3"/>'
+        yield _text(at - 6, bottom - 42 + 16 * row, colour, word, "end")
+    yield _text(right, bottom + 38, DIM, "heap; one second of the run counts as one minute", "end")
 
 
 def main(action: str) -> None:
