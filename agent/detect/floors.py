@@ -12,9 +12,10 @@ from agent.detect.growth import drawdown, quiet_blocks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.history.rings import Rings, Window
+    from agent.history.rings import Past, Rings, Window
 
     Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
 
 TOLERANCE_S = 1e-6
 """Block borders are sums of binary fractions; they may miss each other by so much."""
@@ -41,24 +42,20 @@ def judged_floors(window: Window, birth_t_s: Floats, t_s: float) -> Floats:
 
 def highest_sample_before(rings: Rings, slot: int, until_t_s: float, since_t_s: float) -> float:
     """Return the highest sample of the blocks between two moments; minus infinity if there are none."""
-    return rings.highest_sample(slot, since_t_s, until_t_s + TOLERANCE_S)
+    past = rings.past(slot)
+    return float(np.fmax.reduce(past.peaks[_inside(past, since_t_s, until_t_s)], initial=-np.inf))
 
 
 def deepest_fall_before(rings: Rings, slot: int, until_t_s: float, since_t_s: float) -> float:
     """Return by how much the floors between two moments once fell below an earlier floor, at any scale."""
-    deepest = 0.0
-    for level in _levels_within(rings, 0, until_t_s - since_t_s):
-        window = rings.window(level, np.array([slot]))
-        start = starts_s(window)
-        inside = (start >= since_t_s) & (start + window.block_s <= until_t_s + TOLERANCE_S)
-        fall = drawdown(np.where(inside, window.floors, np.nan), np.zeros(1, dtype=np.intp))
-        deepest = max(deepest, float(fall[0]))
-    return deepest
+    past = rings.past(slot)
+    rows = np.where(_inside(past, since_t_s, until_t_s), past.floors, np.nan)
+    return float(drawdown(rows, np.zeros(len(rows), dtype=np.intp)).max())
 
 
-def _levels_within(rings: Rings, level: int, length_s: float) -> list[int]:
-    """Return the levels from this one on of which a block fits into a length of time, coarsest first."""
-    return [k for k in range(rings.levels - 1, level - 1, -1) if rings.block_s(k) <= length_s + TOLERANCE_S]
+def _inside(past: Past, since_t_s: float, until_t_s: float) -> Bools:
+    """Return which blocks lie between two moments."""
+    return (past.starts_s >= since_t_s) & (past.ends_s <= until_t_s + TOLERANCE_S)
 
 
 def quiet_s(  # noqa: PLR0913 - the series, its rise and the life it belongs to
@@ -78,14 +75,14 @@ def quiet_s(  # noqa: PLR0913 - the series, its rise and the life it belongs to
     counts.
     """
     longest = 0.0
-    for coarser in _levels_within(rings, level, onset_t_s - since_t_s):
-        window = rings.window(coarser, np.array([slot]))
-        start = starts_s(window)
-        row = np.where(start >= since_t_s, window.floors[0], np.nan)
-        until = int(np.searchsorted(start + window.block_s, onset_t_s + TOLERANCE_S, side="right"))
+    past = rings.past(slot)
+    rows = np.where(_inside(past, since_t_s, onset_t_s), past.floors, np.nan)
+    for coarser in level + np.flatnonzero(np.isfinite(rows[level:]).any(axis=1))[::-1]:
+        row, block_s = rows[coarser], rings.block_s(int(coarser))
+        until = int(np.searchsorted(past.ends_s[coarser], onset_t_s + TOLERANCE_S, side="right"))
         count = quiet_blocks(row, until, base - rules.QUIET_BELOW * growth, base + rules.QUIET_ABOVE * growth)
-        stretch_s = count * window.block_s
-        if stretch_s > longest and not _rises(row[:until], count, rate_per_s * window.block_s):
+        stretch_s = count * block_s
+        if stretch_s > longest and not _rises(row[:until], count, rate_per_s * block_s):
             longest = stretch_s
     return longest
 

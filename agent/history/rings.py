@@ -39,6 +39,16 @@ class Window:
     """Shape (series, blocks)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The complete blocks of one series at every level, shape (levels, blocks), oldest first."""
+
+    starts_s: Floats
+    ends_s: Floats
+    floors: Floats
+    peaks: Floats
+
+
 class Rings:
     """Block minima and maxima of a growing set of series.
 
@@ -136,13 +146,14 @@ class Rings:
         blocks = window.floors.shape[1]
         return window.end_t_s - (blocks - int(seen[0])) * window.block_s if len(seen) else np.inf
 
-    def highest_sample(self, slot: int, since_t_s: float, until_t_s: float) -> float:
-        """Return the highest sample of the complete blocks that lie between two moments; else -infinity."""
+    def past(self, slot: int) -> Past:
+        """Return the complete blocks of one series at every level."""
         newest = np.array(self._ids)[:, None]
-        ids = newest - (newest - np.arange(self.blocks)) % self.blocks
+        ids = newest + np.arange(1 - self.blocks, 0)
         block_s = self.base_s * 2.0 ** np.arange(self.levels)[:, None]
-        inside = (ids < newest) & (ids * block_s >= since_t_s) & ((ids + 1) * block_s <= until_t_s)
-        return float(np.fmax.reduce(self._peaks[:, :, slot][inside], initial=-np.inf))
+        at = np.arange(self.levels)[:, None], ids % self.blocks, slot
+        floors, peaks = self._floors[at].astype(np.float64), self._peaks[at].astype(np.float64)
+        return Past(ids * block_s, (ids + 1) * block_s, floors, peaks)
 
     def _advance(self, level: int, block: int) -> None:
         before = self._ids[level]
