@@ -12,7 +12,7 @@ import logging
 import mmap
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -20,6 +20,7 @@ import yaml
 from agent.bootstrap import Setting, build
 from agent.clock import SystemClock
 from agent.config import load
+from agent.daemon.loop import Daemon
 from agent.logs import KeyValueFormatter
 from agent.model import Instant
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from children import LeakyChild
     from receiver import Receiver
 
-    from agent.daemon.loop import Daemon
 
 POLL_S = 10.0
 PAGE_BYTES = mmap.PAGESIZE
@@ -60,15 +60,18 @@ class HeldClock:
         return self.instant
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        name = threading.current_thread().name
+        name, end_t_s = threading.current_thread().name, self.instant.t_s + seconds
         with self._changed:
-            self._waiting[name] = (self.instant.t_s + seconds, event)
+            self._waiting[name] = (end_t_s, event)
             self._changed.notify_all()
         event.wait()
         with self._changed:
             del self._waiting[name]
             self._changed.notify_all()
-        return event.is_set()
+        in_time = self.instant.t_s < end_t_s
+        if not in_time:
+            event.clear()  # `advance` has set it to wake us
+        return in_time
 
     def wake(self, name: str) -> None:
         """Wake one thread before its time, and wait until it rests again."""
@@ -198,6 +201,12 @@ class DaemonRig:
                 grown = due
 
         self.run(seconds, grow)
+
+    def rebuild(self, **parts: Any) -> Daemon:
+        """Return a daemon of the same parts but for those given, e.g. a finder that fails."""
+        assert self.daemon is not None
+        own = self.daemon._parts  # noqa: SLF001 - so that a fault can be put where no input can
+        return Daemon(load(self.config_path, {}), replace(own, **parts), lambda: None)
 
     def search(self) -> None:
         """Let the finder look for processes now, on its own thread."""
