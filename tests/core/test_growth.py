@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.detect import growth
+
+NAN = float("nan")
+
+
+def hinge(blocks: int, onset: int, slope: float, base: float = 100.0) -> np.ndarray:
+    return base + slope * np.maximum(0, np.arange(blocks) - onset).astype(float)
+
+
+def test_a_hinge_is_found_where_it_is() -> None:
+    rise = growth.find_rise(np.stack([hinge(60, 20, 3.0), hinge(60, 40, 0.5)]))
+
+    assert rise.onset.tolist() == [20, 40]
+    assert rise.slope == pytest.approx([3.0, 0.5])
+    assert rise.base == pytest.approx([100.0, 100.0])
+    assert rise.blocks.tolist() == [40, 20]
+    assert rise.growth == pytest.approx([117.0, 9.5])
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.floats(-2, 5))
+def test_no_other_onset_fits_better(seed: int, slope: float) -> None:
+    rng = np.random.default_rng(seed)
+    row = hinge(40, int(rng.integers(0, 35)), slope) + rng.normal(0, 5, 40)
+    row[rng.random(40) < 0.2] = NAN
+    seen = np.isfinite(row)
+    rise = growth.find_rise(row[None, :])
+
+    errors = {}
+    for onset in np.flatnonzero(seen):
+        if seen[onset:].sum() >= growth.MIN_RISE_BLOCKS:
+            u = np.maximum(0, np.arange(40) - onset)[seen].astype(float)
+            fit, *_ = np.linalg.lstsq(np.stack([np.ones(len(u)), u], axis=1), row[seen], rcond=None)
+            if fit[1] > 0:
+                left = row[seen] - fit[0] - fit[1] * u
+                errors[int(onset)] = (float((left**2).sum()), fit)
+    if not errors:
+        assert rise.slope[0] == 0.0
+        return
+    best = min(errors, key=lambda onset: errors[onset][0])
+    assert errors[int(rise.onset[0])][0] == pytest.approx(errors[best][0])
+    assert [rise.base[0], rise.slope[0]] == pytest.approx(list(errors[int(rise.onset[0])][1]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        np.full(40, 5.0),
+        np.full(40, NAN),
+        np.arange(40, 0, -1.0),
+        np.r_[np.full(33, NAN), np.arange(7.0)],
+    ],
+    ids=["constant", "unseen", "falling", "too short"],
+)
+def test_nothing_rises_in(row: np.ndarray) -> None:
+    rise = growth.find_rise(row[None, :])
+
+    assert (rise.slope[0], rise.growth[0], rise.blocks[0]) == (0.0, 0.0, 0)
+
+
+def test_noise_that_remembers_is_less_significant_than_noise_that_does_not() -> None:
+    rng = np.random.default_rng(7)
+    fresh = rng.normal(0, 1, 120)
+    slow = np.convolve(rng.normal(0, 1, 139), np.full(20, 20**-0.5), "valid")
+    rise = growth.find_rise(np.stack([hinge(120, 30, 0.1) + fresh, hinge(120, 30, 0.1) + slow]))
+
+    assert rise.significance[0] > 3 * rise.significance[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (np.arange(16.0), (1.0, 1.0)),
+        (np.r_[np.zeros(8), np.full(8, 9.0)], (0.0, 0.0)),
+        (np.r_[np.arange(12.0), np.full(4, 12.0)], (2.5 / 3.5, 2.5 / 3.5)),
+        (np.r_[np.arange(8.0), np.full(8, 8.0)], (0.0, 0.0)),
+        (np.arange(7.0), (-np.inf, -np.inf)),
+        (np.arange(16.0)[::-1], (-np.inf, -np.inf)),
+    ],
+    ids=["straight", "one jump", "levels off", "stopped half way", "too short", "falling"],
+)
+def test_evenness(row: np.ndarray, expected: tuple[float, float]) -> None:
+    least, newest = growth.evenness(row[None, :], np.zeros(1, dtype=np.intp))
+
+    assert (least[0], newest[0]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("row", "onset", "expected"),
+    [
+        ([1.0, 2.0, 3.0], 0, 0.0),
+        ([1.0, 5.0, 2.0, 4.0, 3.5], 0, 3.0),
+        ([9.0, 1.0, 5.0, 4.0], 1, 1.0),
+        ([1.0, NAN, 5.0, NAN, 3.0], 0, 2.0),
+        ([NAN, NAN], 0, 0.0),
+    ],
+)
+def test_drawdown_is_the_deepest_fall_since_the_onset(row: list[float], onset: int, expected: float) -> None:
+    assert growth.drawdown(np.array([row]), np.array([onset])).tolist() == [expected]
+
+
+def test_the_peak_before_an_onset() -> None:
+    rows = np.array([[1.0, 7.0, 3.0, 9.0], [NAN, NAN, 3.0, 9.0], [4.0, 5.0, 6.0, 7.0]])
+
+    assert growth.peak_before(rows, np.array([3, 2, 0])).tolist() == [7.0, -np.inf, -np.inf]
+
+
+@pytest.mark.parametrize(
+    ("row", "until", "expected"),
+    [
+        ([5.0, 5.0, 5.0, 9.0], 3, 3),
+        ([9.0, 5.0, NAN, 5.0], 4, 2),
+        ([5.0, 9.0], 2, 0),
+        ([5.0, 5.0], 0, 0),
+        ([NAN, NAN], 2, 0),
+    ],
+    ids=["all", "gaps do not break it", "ends outside", "nothing before", "unseen"],
+)
+def test_quiet_blocks(row: list[float], until: int, expected: int) -> None:
+    assert growth.quiet_blocks(np.array(row), until, 4.0, 6.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 2.0, 4.0, 6.0], (2.0, 2.0, 2.0)),
+        ([5.0, 5.0, 5.0], (0.0, 0.0, 0.0)),
+        ([0.0, NAN, 4.0, NAN, 8.0], (2.0, 2.0, 2.0)),
+        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 60.0], (1.0, 1.0, 11.8)),
+    ],
+    ids=["straight", "flat", "gaps keep their time", "one outlier moves only the interval"],
+)
+def test_theil_sen(values: list[float], expected: tuple[float, float, float]) -> None:
+    assert growth.theil_sen(np.array(values)) == pytest.approx(expected)
+
+
+def test_a_slope_needs_three_values() -> None:
+    with pytest.raises(ValueError, match="three values"):
+        growth.theil_sen(np.array([1.0, NAN, 2.0]))
+
+
+def test_the_interval_holds_the_true_slope_most_of_the_time() -> None:
+    rng = np.random.default_rng(11)
+    held = 0
+    for _ in range(200):
+        found = growth.theil_sen(2.0 * np.arange(30) + rng.normal(0, 5, 30))
+        assert found.low <= found.value <= found.high
+        held += found.low <= 2.0 <= found.high
+
+    assert 0.85 <= held / 200 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("rise", "amount", "expected"),
+    [
+        (np.arange(11.0), 10.0, 0.3),
+        (np.r_[np.zeros(16), np.full(17, 32.0)], 32.0, 1.0),
+        (np.array([0.0, 1.0, NAN, 3.0, 3.5]), 3.5, 1.0),
+        (np.array([0.0, 1.0, 2.0]), 2.0, 0.0),
+        (np.arange(11.0), 0.0, 0.0),
+    ],
+    ids=["even: three of ten steps", "one jump", "over a gap", "too few", "no growth"],
+)
+def test_jumps_share(rise: np.ndarray, amount: float, expected: float) -> None:
+    assert growth.jumps_share(rise, amount) == pytest.approx(expected)
+
+
+def test_the_latest_speed_sees_a_stop_in_the_newest_eighth() -> None:
+    going = np.arange(40.0)
+    stopped = np.r_[np.arange(32.0), np.full(8, 32.0)]
+
+    assert growth.latest_speed(going, 1.0) == pytest.approx(1.0)
+    assert growth.latest_speed(stopped, 0.9) < 0.2
+    assert growth.latest_speed(np.r_[np.arange(30.0), np.full(10, NAN)], 1.0) == 0.0
+    assert growth.latest_speed(going, 0.0) == 0.0
+
+
+def test_the_slope_before_an_onset_is_known_only_where_enough_was_seen() -> None:
+    row = np.r_[np.arange(20.0), 20.0 + 0.1 * np.arange(20)]
+
+    assert growth.slope_before(row, 20, 20.0) == pytest.approx(19.5 / 20)
+    assert growth.slope_before(row, 3, 3.0) == 0.0
+    assert growth.slope_before(np.full(5, NAN), 3, 3.0) == 0.0
