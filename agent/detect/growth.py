@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.history.rings import BLOCKS
 from agent.model import Estimate
 
 if TYPE_CHECKING:
@@ -154,9 +156,10 @@ def latest_speed(rise: Floats, slope: float) -> float:
     """Return the slope within the newest eighth of a rise, as a share of the whole slope."""
     back = max(3, len(rise) // 8)
     older, newer = rise[-back - 2 : -back], rise[-2:]
-    if not (np.isfinite(older).any() and np.isfinite(newer).any()) or slope <= 0:
+    older, newer = older[np.isfinite(older)], newer[np.isfinite(newer)]
+    if not (len(older) and len(newer)) or slope <= 0:
         return 0.0
-    return float((np.nanmean(newer) - np.nanmean(older)) / (back * slope))
+    return float((newer.mean() - older.mean()) / (back * slope))
 
 
 def drawdown(rows: Floats, onset: Ints) -> Floats:
@@ -195,7 +198,7 @@ def theil_sen(values: Floats) -> Estimate:
     n = len(y)
     if n < 3:  # noqa: PLR2004 - below it every slope is its own interval
         raise ValueError("a slope needs at least three values")
-    a, b = np.triu_indices(n, 1)
+    a, b = _pairs(n)
     slopes = np.sort((y[b] - y[a]) / (i[b] - i[a]))
     middle = float(np.median(slopes))
     left = y - middle * i
@@ -207,6 +210,12 @@ def theil_sen(values: Floats) -> Estimate:
     low = slopes[max(0, int((m - Z_90 * deviation) / 2))]
     high = slopes[min(m - 1, int(np.ceil((m + Z_90 * deviation) / 2)))]
     return Estimate(middle, float(low), float(high))
+
+
+@lru_cache(maxsize=BLOCKS)
+def _pairs(count: int) -> tuple[Ints, Ints]:
+    """Return both positions of every pair; the same few counts come again and again."""
+    return np.triu_indices(count, 1)
 
 
 def jumps_share(rise: Floats, growth: float) -> float:
