@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ EVIDENCE_HOLD_S = 5.0
 SAVE_EVERY_S = 60.0
 """An incident's latest figures are stored this often; transitions at once."""
 SUSPECT_AGAIN_S = 3600.0
-"""A process that is suspected on and off is told of once in this time."""
+"""A process that is suspected again is told of only if it was not for this long."""
 
 
 class IncidentKeeper:
@@ -176,9 +177,14 @@ class IncidentKeeper:
         return next((entry for entry in self._config.watch if entry.service == service), None)
 
     def _tell_suspect(self, watched: Watched, verdict: Verdict) -> None:
+        """Say that a suspicion begins; not of one that goes on, nor beside an open incident."""
         place = (watched.key, verdict.subject)
-        said = self._suspects.get(place)
-        if verdict.state is not State.SUSPECT or (said is not None and verdict.t_s - said < SUSPECT_AGAIN_S):
+        if verdict.state is not State.SUSPECT:
             return
+        seen_t_s = self._suspects.get(place, -math.inf)
         self._suspects[place] = verdict.t_s
+        incident = self._open.get((watched.target.service, verdict.subject))
+        known = incident is not None and incident.member(watched.key) is not None
+        if known or verdict.t_s - seen_t_s < SUSPECT_AGAIN_S:
+            return
         log_suspect(watched.target.service, watched.key.pid, verdict)
