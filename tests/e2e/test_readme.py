@@ -131,6 +131,12 @@ def test_every_link_leads_somewhere(name: str) -> None:
         assert not anchor or anchor in anchors(path.read_text()), target
 
 
+def test_the_index_of_decisions_lists_every_record() -> None:
+    folder = ROOT / "docs" / "decisions"
+    records = {file.name for file in folder.glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"\]\(([^)]+)\)", (folder / "README.md").read_text())) == records
+
+
 def test_every_message_of_the_guide_is_one_that_the_program_says() -> None:
     said = _texts_of_the_program()
     section = GUIDE.split("## Messages and their remedies")[1].split("\n## ")[0]
