@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EVIDENCE_HOLD_S = 5.0
 """An alert waits at most this long for its evidence."""
+MAX_NOTED_SERVICES = 1000
 SAVE_EVERY_S = 60.0
 """An incident's latest figures are stored this often; transitions at once."""
 SUSPECT_AGAIN_S = 3600.0
@@ -153,12 +154,19 @@ class IncidentKeeper:
         capture = self._wants_evidence(change, entry)
         hold_s = self._hold_s if capture else 0.0
         self._outbox.record(incident, [(name, alert) for name in names], now, hold_s)
-        self.last_alert_wall_s[incident.service] = now.wall_s
+        self._note_alert(incident.service, now.wall_s)
         log_change(change, alert, names, capturing=capture)
         if capture and self._captures is not None:
             job = f"{incident.incident_id}/{incident.sequence}"
             self._captures.submit(job, change.lead.process, incident.incident_id, now, self._captured)
         self._wake()
+
+    def _note_alert(self, service: str, wall_s: float) -> None:
+        """Note when people were last told of a service; the oldest of very many are forgotten."""
+        self.last_alert_wall_s.pop(service, None)
+        self.last_alert_wall_s[service] = wall_s
+        if len(self.last_alert_wall_s) > MAX_NOTED_SERVICES:
+            del self.last_alert_wall_s[next(iter(self.last_alert_wall_s))]
 
     def _wants_evidence(self, change: Change, entry: WatchEntry | None) -> bool:
         wanted = self._config.snapshots if entry is None or entry.snapshots is None else entry.snapshots

@@ -84,8 +84,10 @@ class LeakDetector:
         self._found: dict[int, dict[int, Finding]] = {}
 
     def reconfigure(self, options: DetectOptions) -> None:
-        """Judge by new options from now on; what was found stays."""
+        """Judge by new options from now on; what was found stays, unless the detector is switched off."""
         self._options = options
+        if not options.enabled:
+            self._found.clear()
 
     def judge(self, levels: Sequence[int], series: Sequence[Series], t_s: float) -> None:
         """Judge the levels that have just completed a block, for all series at once."""
