@@ -82,15 +82,15 @@ def quiet_s(  # noqa: PLR0913 - the series, its rise and the life it belongs to
         until = int(np.searchsorted(past.ends_s[coarser], onset_t_s + TOLERANCE_S, side="right"))
         count = quiet_blocks(row, until, base - rules.QUIET_BELOW * growth, base + rules.QUIET_ABOVE * growth)
         stretch_s = count * block_s
-        if stretch_s > longest and not _rises(row[:until], count, rate_per_s * block_s):
+        if count < rules.MIN_QUIET_BLOCKS or stretch_s <= longest:
+            continue
+        if not _rises(row[:until], count, rate_per_s * block_s):
             longest = stretch_s
     return longest
 
 
 def _rises(before: Floats, count: int, slope: float) -> bool:
     """Whether the newest `count` floors rise by a notable share of the slope that follows them."""
-    if count < rules.MIN_QUIET_BLOCKS:
-        return False
     quiet = before[np.isfinite(before)][-count:]
     half = count // 2
     rise = 2 * (np.median(quiet[half:]) - np.median(quiet[:half]))

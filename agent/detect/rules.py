@@ -54,7 +54,7 @@ QUIET_ABOVE = 0.15
 QUIET_SLOPE = 0.25
 """... unless they themselves rise by this share of the slope."""
 MIN_QUIET_BLOCKS = 4
-"""From so many blocks on the slope of the quiet time is checked."""
+"""Fewer blocks do not show whether they rise: a single long one within a rise is near its base, too."""
 
 MIN_GROWTH_BYTES = 1.5e6
 MIN_GROWTH_SHARE = 0.03
