@@ -29,7 +29,10 @@ SECRETS = (SLACK_PATH, SENTRY_KEY, ROUTING_KEY)
 
 
 class NotingReceiver(Receiver):
-    """Notes when each request came, and calls `on_arrival` before it is answered."""
+    """Notes when each request came, and calls `on_arrival` before it is answered.
+
+    What was cut off because its sender died is dropped, as every web server does.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,6 +41,8 @@ class NotingReceiver(Receiver):
         self._clock = SystemClock()
 
     def take(self, request: Request) -> Callable[[Any], None]:
+        if len(request.body) < int(request.headers.get("Content-Length") or 0):
+            return lambda _: None
         self.arrived_t_s.append(self._clock.now().t_s)
         self.on_arrival(request)
         return super().take(request)
