@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ PASS_MARGIN = 0.2
 FALL_MARGIN = 0.5
 """... and by this share of the deepest fall of that time: a collector that runs late is no growth."""
 SETTLED_S = 600.0
-"""The critical limit is short, so it holds from this age on: start-up is fast growth."""
+"""The critical limit is short, so before this age it makes a suspect only: start-up is fast growth."""
 STAY_S = 60.0
 """Memory is near its limit when it has been so for this long."""
 
@@ -49,25 +49,48 @@ class Breach:
     growth: float = 0.0
 
 
+class _Rule(NamedTuple):
+    """One plain limit of growth."""
+
+    state: State
+    for_s: float
+    bytes_per_hour: float
+
+
+def _rules_of(limits: Thresholds) -> tuple[_Rule, ...]:
+    """Return the limits of growth."""
+    if not limits.enabled:
+        return ()
+    warn, critical = limits.growth_bytes_per_hour, limits.growth_critical_bytes_per_hour
+    return (
+        _Rule(State.WARNING, limits.growth_for_s, warn),
+        _Rule(State.CRITICAL, limits.growth_critical_for_s, critical),
+    )
+
+
 def fast_growth(
     rings: Rings, series: Sequence[Series], limits: Sequence[Thresholds], t_s: float
 ) -> dict[int, Breach]:
-    """Return by slot which series' floors have grown faster than their limit for as long as it says."""
+    """Return by slot which series' floors grow faster than their limit, the gravest breach of each."""
+    rules_of = {one: _rules_of(one) for one in set(limits)}
     breaches: dict[int, Breach] = {}
-    for critical in (False, True):
-        for for_s in {_for_s(one, critical=critical) for one in limits if one.enabled}:
-            row = [
-                i for i, one in enumerate(limits) if one.enabled and _for_s(one, critical=critical) == for_s
-            ]
-            look = _Look.at(rings, [series[i] for i in row], for_s, t_s)
-            for k, i in enumerate(row):
-                limit = (
-                    limits[i].growth_critical_bytes_per_hour if critical else limits[i].growth_bytes_per_hour
-                )
-                breach = look.breach(k, limit, critical=critical)
-                if breach is not None:
-                    breaches[series[i].slot] = breach
+    for for_s in {rule.for_s for several in rules_of.values() for rule in several}:
+        concerned = [
+            (one, [rule for rule in rules_of[limit] if rule.for_s == for_s])
+            for one, limit in zip(series, limits, strict=True)
+        ]
+        judged = [(one, several) for one, several in concerned if several]
+        look = _Look.at(rings, [one for one, _ in judged], for_s, t_s)
+        for row, (one, several) in enumerate(judged):
+            found = [b for rule in several if (b := look.breach(row, rule)) is not None]
+            worst = max([*found, *filter(None, [breaches.get(one.slot)])], key=_grave, default=None)
+            if worst is not None:
+                breaches[one.slot] = worst
     return breaches
+
+
+def _grave(breach: Breach) -> State:
+    return breach.state
 
 
 def near_limit(rings: Rings, slot: int, limit_bytes: float, limits: Thresholds) -> Breach | None:
@@ -96,10 +119,6 @@ def often_collected(collections_per_minute: float, limits: Thresholds) -> Breach
     return Breach(State.WARNING, Reason("often-collected", passed=True, text=text))
 
 
-def _for_s(limits: Thresholds, *, critical: bool) -> float:
-    return limits.growth_critical_for_s if critical else limits.growth_for_s
-
-
 @dataclass(frozen=True, slots=True)
 class _Look:
     """The newest floors of many series over one length of time."""
@@ -123,26 +142,28 @@ class _Look:
         start = window.end_t_s - rows.shape[1] * window.block_s
         return cls(rings, series, t_s, for_s, window.block_s, start, rows, rows[:, -1] - rows[:, 0])
 
-    def breach(self, row: int, limit: float, *, critical: bool) -> Breach | None:
+    def breach(self, row: int, rule: _Rule) -> Breach | None:
         """Return the breach of one series, None where it keeps the limit."""
         span_h = self.block_s * (self.rows.shape[1] - 1) / 3600.0
+        limit = rule.bytes_per_hour
         if not self.end_to_end[row] >= MEASURING_SHARE * limit * span_h:
             return None
-        if not (self._old_enough(row, critical=critical) and self._seen(row) and self._new_high(row)):
+        if not (self._lived(row, 0.0) and self._seen(row) and self._new_high(row)):
             return None
         slope = growth.theil_sen(self.rows[row])
         rate = Estimate(*(value * 3600.0 / self.block_s for value in slope))
         if rate.value < MEASURING_SHARE * limit or not self._steady(row):
             return None
+        early = rule.state is State.CRITICAL and not self._lived(row, SETTLED_S)
         lasted = format_duration(self.rows.shape[1] * self.block_s)
         text = f"floor has grown {format_rate(rate.value)} for {lasted} ({format_rate(limit)} allowed)"
-        state = State.CRITICAL if critical else State.WARNING
-        reason = Reason("fast-growth", passed=True, text=text)
+        reason = Reason("fast-growth", passed=True, text=text + (", right after the start" if early else ""))
+        state = State.SUSPECT if early else rule.state
         return Breach(state, reason, rate, self.start_t_s, float(self.end_to_end[row]))
 
-    def _old_enough(self, row: int, *, critical: bool) -> bool:
-        born = self.series[row].birth_t_s
-        return self.start_t_s >= born + (SETTLED_S if critical else 0.0) - self.block_s
+    def _lived(self, row: int, before_s: float) -> bool:
+        """Whether the process had run for so long when the time judged began."""
+        return self.start_t_s >= self.series[row].birth_t_s + before_s - self.block_s
 
     def _seen(self, row: int) -> bool:
         """Whether enough was seen to speak of a slope."""

@@ -27,6 +27,8 @@ def growth_verdict(  # noqa: PLR0913 - everything one verdict is made of
     options: DetectOptions,
 ) -> Verdict:
     """Judge a growing subject: a leak where the detector says so, else an exceeded limit, else sound."""
+    if breach and finding and breach.state <= State.SUSPECT <= finding.state:
+        breach = None  # the detector knows the same rise better
     leaks = finding is not None and finding.state >= State.WARNING
     rate, onset_t_s, grown = _growth(finding, breach, leaks=leaks)
     forecast = None
