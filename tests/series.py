@@ -124,21 +124,22 @@ def tell(
     *,
     counts: bool = False,
     t_s: Floats | None = None,
+    poll_s: float = POLL_S,
     finest: int | None = None,
     limits: Thresholds | None = None,
 ) -> Told:
     """Poll all series together, as a process of its own each, and note what is said after every poll.
 
-    `t_s` are the polls' moments where they are not every 10 s.
+    `t_s` are the polls' moments where they do not follow each other evenly.
     """
     values = np.stack(series)
-    t_s = BIRTH_T_S + polls(values.shape[1] * POLL_S / HOUR_S) if t_s is None else t_s
-    rings = Rings(POLL_S, capacity=len(values))
+    t_s = BIRTH_T_S + np.arange(values.shape[1]) * poll_s if t_s is None else t_s
+    rings = Rings(poll_s, capacity=len(values))
     slots = np.array([rings.open() for _ in values])
     judged = [Series(int(slot), BIRTH_T_S, counts) for slot in slots]
     every = [limits or Thresholds()] * len(values)
     detector = LeakDetector(rings, DetectOptions())
-    finest = finest_level(float(t_s[-1] - t_s[0])) if finest is None else finest
+    finest = finest_level(float(t_s[-1] - t_s[0]), poll_s) if finest is None else finest
     said = np.full((2, *values.shape), NOTHING, dtype=np.int8)
     for i, now_s in enumerate(t_s):
         completed = rings.add(float(now_s), slots, values[:, i])
@@ -151,7 +152,7 @@ def tell(
     return Told(t_s - BIRTH_T_S, said[0], said[1])
 
 
-def finest_level(life_s: float) -> int:
+def finest_level(life_s: float, poll_s: float) -> int:
     """Return the finest level that can hold a rise long enough for a warning within a life of this length.
 
     Growth time times quiet time must reach a product; the 128 blocks of a fine level are too short for it.
@@ -159,7 +160,7 @@ def finest_level(life_s: float) -> int:
     """
     judged_s = life_s - min(rules.STARTUP_SHARE * life_s, rules.MAX_STARTUP_S)
     for level in range(COARSEST_NEEDED):
-        lasted_s = min(BLOCKS * POLL_S * 2**level, judged_s / 2)
+        lasted_s = min(BLOCKS * poll_s * 2**level, judged_s / 2)
         if lasted_s * (judged_s - lasted_s) >= rules.QUIET_PRODUCT_S2:
             return level
     return COARSEST_NEEDED
