@@ -7,6 +7,8 @@ with InstalledDaemon(["--config", path, "--state-dir", directory], environ) as d
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,14 +118,25 @@ class InstalledDaemon:
             self._changed.notify_all()
 
 
-class LeakingProgram:
-    """A program of `data/leaks` that leaks so many bytes a second from its start on."""
+def own_name(script: str) -> str:
+    """Return the name under which this test run starts a script: "leaky_4211.js" of "leaky.js"."""
+    path = Path(script)
+    return f"{path.stem}_{os.getpid()}{path.suffix}"
 
-    def __init__(self, interpreter: str, script: str, bytes_per_s: float) -> None:
+
+class LeakingProgram:
+    """A program of `data/leaks` that leaks so many bytes a second from its start on.
+
+    It runs from `folder` under a name of this test run's own, which becomes its service: tests that run at
+    the same time on one machine find each other's programs as well.
+    """
+
+    def __init__(self, interpreter: str, script: str, bytes_per_s: float, folder: Path) -> None:
+        own = shutil.copy(LEAKS / script, folder / own_name(script))
         self._child = subprocess.Popen(  # the context manager ends it
-            [interpreter, LEAKS / script, f"{bytes_per_s / 1e6:.3f}"], stdin=subprocess.DEVNULL
+            [interpreter, own, f"{bytes_per_s / 1e6:.3f}"], stdin=subprocess.DEVNULL
         )
-        self.service = Path(script).stem
+        self.service = own.stem
 
     @property
     def pid(self) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from endpoints import Endpoints, NotingReceiver
-from installed import InstalledDaemon, LeakingProgram
+from installed import InstalledDaemon, LeakingProgram, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +29,8 @@ SHIPPED = Path(__file__).parents[2] / "config" / "leakwatch.yaml"
 SEED = int(os.environ.get("LEAKWATCH_KILL_SEED", "7"))
 SCALE = 120
 BYTES_PER_HOUR = 700e6
-SERVICE = "leaky_flask_like"
+SCRIPT = "leaky_flask_like.py"
+SERVICE = Path(own_name(SCRIPT)).stem
 CHANNELS = ("slack", "sentry", "pagerduty")
 
 
@@ -90,7 +91,9 @@ def tale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tale]:
     with ExitStack() as stack:
         endpoints = stack.enter_context(Endpoints())
         per_s = BYTES_PER_HOUR * SCALE / 3600
-        program = stack.enter_context(LeakingProgram(sys.executable, f"{SERVICE}.py", per_s))
+        program = stack.enter_context(
+            LeakingProgram(sys.executable, SCRIPT, per_s, tmp_path_factory.mktemp("program"))
+        )
         tale = Tale(endpoints, program, tmp_path_factory.mktemp("state"), random.Random(SEED))  # noqa: S311 - moments
         try:
             tell(tale)

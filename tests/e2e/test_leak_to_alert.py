@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from endpoints import SECRETS, Endpoints, Event
-from installed import InstalledDaemon, LeakingProgram
+from installed import InstalledDaemon, LeakingProgram, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,8 @@ FAST_BYTES_PER_HOUR = 700e6
 SLOW_BYTES_PER_HOUR = 120e6
 RETRY_AFTER_S = 90.0
 """Of the daemon's clock."""
-SHOP, NODE = "leaky_flask_like", "leaky"
+SHOP_SCRIPT, NODE_SCRIPT = "leaky_flask_like.py", "leaky.js"
+SHOP, NODE = (Path(own_name(script)).stem for script in (SHOP_SCRIPT, NODE_SCRIPT))
 CHANNELS = ("slack", "sentry", "pagerduty")
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
 
@@ -54,14 +55,14 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    state_dir = tmp_path_factory.mktemp("state")
+    state_dir, programs = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("programs")
     node = shutil.which("node")
     with ExitStack() as stack:
         endpoints = stack.enter_context(Endpoints())
         endpoints.slack.respond_with(503, {"Retry-After": f"{RETRY_AFTER_S:.0f}"}, times=1)
-        shop = stack.enter_context(leaking(sys.executable, f"{SHOP}.py", FAST_BYTES_PER_HOUR))
+        shop = stack.enter_context(leaking(sys.executable, SHOP_SCRIPT, FAST_BYTES_PER_HOUR, programs))
         if node:
-            stack.enter_context(leaking(node, f"{NODE}.js", SLOW_BYTES_PER_HOUR))
+            stack.enter_context(leaking(node, NODE_SCRIPT, SLOW_BYTES_PER_HOUR, programs))
         config = shutil.copy(SHIPPED, tmp_path_factory.mktemp("config"))
         daemon = stack.enter_context(
             InstalledDaemon(
@@ -79,9 +80,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(endpoints, tuple(daemon.lines), exit_code, state_dir, shop.pid)
 
 
-def leaking(interpreter: str, script: str, bytes_per_hour: float) -> LeakingProgram:
+def leaking(interpreter: str, script: str, bytes_per_hour: float, folder: Path) -> LeakingProgram:
     """Start a program that leaks so much in an hour of the daemon's clock."""
-    return LeakingProgram(interpreter, script, bytes_per_hour * SCALE / 3600)
+    return LeakingProgram(interpreter, script, bytes_per_hour * SCALE / 3600, folder)
 
 
 def incident_of(line: str) -> str:
@@ -235,7 +236,7 @@ def test_without_a_configuration_it_finds_the_leak_and_sends_nothing(tmp_path: P
     """Nothing but a leaking program and the command: no file, no channel, the state in the user's home."""
     with (
         Endpoints() as endpoints,
-        leaking(sys.executable, f"{SHOP}.py", FAST_BYTES_PER_HOUR) as shop,
+        leaking(sys.executable, SHOP_SCRIPT, FAST_BYTES_PER_HOUR, tmp_path) as shop,
         InstalledDaemon(
             ["--time-scale", str(SCALE)],
             endpoints.environ | {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)},
