@@ -24,7 +24,7 @@ def test_a_hinge_is_found_where_it_is() -> None:
     assert rise.growth == pytest.approx([117.0, 9.5])
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(-2, 5))
 def test_no_other_onset_fits_better(seed: int, slope: float) -> None:
     rng = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ def fed(values: list[float], *, levels: int = 5, blocks: int = 8, start_t_s: flo
     return rings
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(VALUES, st.integers(0, 40))
 def test_windows_are_the_minima_and_maxima_of_each_whole_block(values: list[float], shift: int) -> None:
     rings = fed(values, start_t_s=shift * POLL_S)
@@ -40,7 +40,7 @@ def test_windows_are_the_minima_and_maxima_of_each_whole_block(values: list[floa
         assert window.end_t_s == newest * length * POLL_S
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(VALUES)
 def test_the_past_of_a_slot_is_its_windows(values: list[float]) -> None:
     rings = fed(values)
@@ -141,7 +141,7 @@ def test_more_series_than_fit_double_the_room_and_keep_the_old_ones() -> None:
     assert np.isnan(rings.window(0).floors[others[0], -1])
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(VALUES, st.integers(1, 5))
 def test_series_fed_apart_or_together_are_the_same(values: list[float], other: int) -> None:
     together, apart = (Rings(POLL_S, levels=4, blocks=8) for _ in range(2))
@@ -157,7 +157,7 @@ def test_series_fed_apart_or_together_are_the_same(values: list[float], other: i
         np.testing.assert_equal(together.window(level).peaks, apart.window(level).peaks)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(VALUES.filter(lambda v: not all(np.isnan(v))))
 def test_stored_blocks_make_the_same_coarser_blocks(values: list[float]) -> None:
     polled = fed(values)

@@ -84,6 +84,7 @@ def test_the_first_ten_minutes_of_a_life_are_never_critical() -> None:
 
     assert min(told.first_s(told.fast, State.CRITICAL)) > 10 * MINUTE_S
     assert max(told.first_s(told.fast, State.CRITICAL)) <= 13 * MINUTE_S
+    assert max(told.first_s(told.fast, State.SUSPECT)) <= 3 * MINUTE_S
 
 
 def test_growth_below_the_limit_is_kept() -> None:
