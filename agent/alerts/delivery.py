@@ -115,14 +115,23 @@ class Deliverer:
         return sum(self._drain_channel(name, now) for name in names)
 
     def _drain_channel(self, name: str, now: Instant) -> int:
-        attempts = 0
-        while name in self._channels and (batch := self._outbox.due(now, name)):
+        tried: set[str] = set()
+        while name in self._channels and (batch := self._untried(name, now, tried)):
             for delivery in batch:
                 if self._stopping.is_set() or self._rests(name, now):
-                    return attempts
+                    return len(tried)
+                tried.add(delivery.delivery_id)
                 self._attempt(delivery)
-                attempts += 1
-        return attempts
+        return len(tried)
+
+    def _untried(self, name: str, now: Instant, tried: set[str]) -> list[Delivery]:
+        """Return what is due and was not tried in this drain.
+
+        Sending takes time: asked by the time at which the drain began, a failure of just now would look like
+        one of the future, that is like a clock that was set back, and be due again at once.
+        """
+        present = max(now, self._clock.now(), key=lambda instant: instant.wall_s)
+        return [d for d in self._outbox.due(present, name) if d.delivery_id not in tried]
 
     def _rests(self, name: str, now: Instant) -> bool:
         """Whether the channel asked to be left alone: a Retry-After is meant for all it gets."""

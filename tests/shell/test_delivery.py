@@ -160,6 +160,21 @@ def test_a_bug_in_a_channel_is_tried_again_and_tells_no_secret(
     assert b"verysecret" not in written + "\n".join(lines(caplog)).encode()
 
 
+@pytest.mark.parametrize("passes_s", [0.01, 30.0, -3600.0])
+def test_a_failure_is_tried_once_a_drain_though_time_passes_while_it_is_sent(
+    outbox: Outbox, clock: FakeClock, passes_s: float
+) -> None:
+    def refuses(_: Alert) -> None:
+        clock.step_wall(passes_s)
+        assert len(slack.tried) < 5, "tried again and again without a wait"
+        raise DeliveryError("503 from host")
+
+    slack = Receiver("slack", refuses)
+    record(outbox, clock, "slack")
+    attempts = deliverer(outbox, clock, slack).drain_once(clock.now())
+    assert (attempts, len(slack.tried)) == (1, 1)
+
+
 def test_retry_after_is_meant_for_the_whole_channel_and_for_no_other(
     outbox: Outbox, clock: FakeClock
 ) -> None:
