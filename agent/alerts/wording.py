@@ -238,7 +238,7 @@ def _age(alert: Alert) -> str:
 
 def _evidence(alert: Alert) -> str:
     if alert.evidence is None:
-        return "none yet"
+        return "none" if alert.transition.ends else f"none; take it with: leakwatch dump {alert.pid}"
     return _value(alert.evidence.directory) or "none could be taken"
 
 

@@ -27,9 +27,7 @@ FOLDER = "dumps"
 
 @click.command("dump")
 @click.argument("pid", type=click.IntRange(min=1))
-@click.option(
-    "--locals", "with_locals", is_flag=True, help="Also local variables (can hold secrets)."
-)
+@click.option("--locals", "with_locals", is_flag=True, help="Also local variables (can hold secrets).")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),

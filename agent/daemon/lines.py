@@ -96,5 +96,6 @@ def _why(verdict: Verdict) -> str:
     """Return the most telling reasons: all that a limit gives, else the first that speak for a leak."""
     by_name = {reason.name: reason for reason in verdict.reasons}
     told = [by_name[name] for name in TELLING if name in by_name]
-    passed = [r.text for r in told if r.passed or r.name in ("young", "lasting")]
+    limit_alone = verdict.event is Event.THRESHOLD
+    passed = [r.text for r in told if r.passed or r.name == ("young" if limit_alone else "lasting")]
     return "; ".join(passed[:MAX_TOLD])

@@ -10,6 +10,9 @@ from agent.detect import rules
 from agent.model import Reason
 from agent.units import format_bytes, format_duration
 
+MOST_TOLD = 1000
+"""A series without noise has no error to speak of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -81,7 +84,8 @@ def _lasting(n: Numbers) -> Reason:
 def _above_noise(n: Numbers) -> Reason:
     passed = n.significance >= rules.MIN_SIGNIFICANCE
     word = "stands out of the noise" if passed else "within the noise"
-    text = f"{word}: slope is {n.significance:.1f} times its error ({rules.MIN_SIGNIFICANCE:.0f} needed)"
+    times = f"{n.significance:.1f}" if n.significance <= MOST_TOLD else f"over {MOST_TOLD}"
+    text = f"{word}: slope is {times} times its error ({rules.MIN_SIGNIFICANCE:.0f} needed)"
     return Reason("above-noise", passed=passed, text=text)
 
 

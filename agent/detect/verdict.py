@@ -78,12 +78,17 @@ def limit_verdict(
 def _growth(
     finding: Finding | None, breach: Breach | None, *, leaks: bool
 ) -> tuple[Estimate | None, float | None, float]:
-    """Return rate, onset and growth: the detector's where it is sure or alone, else those of the limit."""
+    """Return rate, onset and growth: the detector's where it is sure or alone, else the rate of the limit.
+
+    A limit looks at its own time only; the rise it sees may have begun long before.
+    """
     if finding is not None and (leaks or breach is None):
         return finding.rate, finding.onset_t_s, finding.growth
-    if breach is not None:
+    if breach is None:
+        return None, None, 0.0
+    if finding is None or breach.onset_t_s is None:
         return breach.rate, breach.onset_t_s, breach.growth
-    return None, None, 0.0
+    return breach.rate, min(breach.onset_t_s, finding.onset_t_s), max(breach.growth, finding.growth)
 
 
 def _reasons(finding: Finding | None, breach: Breach | None, age_s: float) -> tuple[Reason, ...]:

@@ -146,7 +146,7 @@ def test_unknown_figures_say_so() -> None:
     assert told["Growth since onset"] == "unknown"
     assert told["Duration"].endswith("since an unknown time")
     assert told["Process"] == "gunicorn, pid 4211"
-    assert told["Evidence"] == "none yet"
+    assert told["Evidence"] == "none; take it with: leakwatch dump 4211"
 
 
 def test_an_interval_without_an_end_ends_never() -> None:
