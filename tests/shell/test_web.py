@@ -14,8 +14,7 @@ from pages import ANYWHERE, VIEW, ask, server_of, serving
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.secret import Secret
-from agent.web.options import WebOptions
-from agent.web.options import WebError
+from agent.web.options import WebError, WebOptions
 
 if TYPE_CHECKING:
     from agent.web.health import HealthView
