@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.daemon.view import channel_health, service_health
+from agent.daemon.view import channel_health, growing, service_health
 from agent.logs import log_event
 from agent.model import State
 from agent.status_file import WRITE_EVERY_S, IncidentLine, ParkedDelivery, WatchedProcess
@@ -106,7 +106,7 @@ class Publisher:
         )
 
     def _tell_systemd(self, watching: int, incidents: Sequence[Incident]) -> bool:
-        line = f"watching {watching}, {len({i.service for i in incidents})} leaking"
+        line = f"watching {watching}, {_leaking(incidents)} leaking"
         if line == self.line:
             return False
         self.line = line
@@ -157,12 +157,17 @@ class Publisher:
             "summary",
             watching=watching,
             services=len(self.view.services),
-            leaking=len({i.service for i in incidents}),
+            leaking=_leaking(incidents),
             critical=self.view.criticals_open,
             ticks=self.ticks,
             late=self.late,
             undelivered=sum(channel.pending + channel.parked for channel in self.view.channels),
         )
+
+
+def _leaking(incidents: Sequence[Incident]) -> int:
+    """Return how many services have something that grows."""
+    return len({incident.service for incident in incidents if growing(incident)})
 
 
 def _watched_line(watched: Watched, incidents: Sequence[Incident]) -> WatchedProcess:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from agent.incidents import Incident
 
 
+GROWTH = (Subject.HEAP, Subject.SHARED, Subject.THREADS, Subject.FDS)
+
+
+def growing(incident: Incident) -> bool:
+    """Whether an incident is about something that grows, not about a share of a limit or collections."""
+    return incident.subject in GROWTH
+
+
 def channel_health(names: Iterable[str], outbox: Outbox) -> tuple[ChannelHealth, ...]:
     """Return how each channel delivers."""
     counts = outbox.counts()
@@ -57,7 +65,7 @@ def _service(
         heap_bytes=lead.sample.heap_bytes if lead.sample else 0,
         limit_bytes=lead.limit.limit_bytes if lead.limit else None,
         growth_bytes_per_hour=max(rates, default=None),
-        leak=bool(incidents),
+        leak=any(growing(incident) for incident in incidents),
         last_alert_wall_s=last_alert_wall_s,
     )
 

@@ -22,6 +22,7 @@ LIMIT_EVERY_S = 60.0
 """A limit changes by hand or by a deploy: reading it once a minute is soon enough."""
 STARTED_BEFORE_US_S = 120.0
 """A process that ran for longer before it was first seen has no start-up to be seen."""
+MINUTE_S = 60.0
 PROBE_AGAIN_S = 300.0
 """A runtime that could not be read is asked again after this: it may still have been starting."""
 
@@ -40,7 +41,7 @@ class Watched:
     probed: bool = False
     probe_again_t_s: float = float("-inf")
     collections: list[tuple[float, int]] = field(default_factory=list)
-    """Collections so far at some moments of the last minute, oldest first."""
+    """Collections so far at the polls of the last two minutes, oldest first."""
 
     @property
     def key(self) -> ProcessKey:
@@ -53,11 +54,13 @@ class Watched:
 
     @property
     def collections_per_minute(self) -> float | None:
-        """How often the collector ran lately; None where nothing tells it or it is too soon."""
-        if len(self.collections) < 2:  # noqa: PLR2004 - a rate needs two readings
+        """How often the collector ran lately; None where nothing tells it, and in the first minute."""
+        if not self.collections:
             return None
         (first_t_s, first), (last_t_s, last) = self.collections[0], self.collections[-1]
-        return 60.0 * (last - first) / max(1.0, last_t_s - first_t_s)
+        if last_t_s - first_t_s < MINUTE_S:
+            return None
+        return MINUTE_S * (last - first) / (last_t_s - first_t_s)
 
 
 class Departure(NamedTuple):
@@ -155,8 +158,9 @@ class WatchedSet:
             watched.probe_again_t_s = t_s + PROBE_AGAIN_S
         watched.figures = self._jvm.read(watched.key) if watched.probed else None
         if watched.figures is not None and watched.figures.collections is not None:
-            recent = [seen for seen in watched.collections if t_s - seen[0] <= 60.0]  # noqa: PLR2004 - a minute
-            watched.collections = [*recent, (t_s, watched.figures.collections)]
+            recent = [seen for seen in watched.collections if t_s - seen[0] <= 2 * MINUTE_S]
+            before = recent or watched.collections[-1:]
+            watched.collections = [*before, (t_s, watched.figures.collections)]
 
 
 def _departure(watched: Watched, wanted: Target | None) -> Departure | None:
