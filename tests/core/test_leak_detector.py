@@ -85,7 +85,7 @@ def test_a_cache_that_fills_in_an_hour_is_never_a_leak() -> None:
         BASE + saturating(age_s, 40 * MB, onset_s=2 * HOUR_S),
     ]
 
-    assert max(tell(rows, finest=2).worst) <= State.SUSPECT
+    assert max(tell(rows, finest=3).worst) <= State.SUSPECT
 
 
 def test_what_grows_from_the_start_is_no_leak_before_five_and_a_half_hours() -> None:
