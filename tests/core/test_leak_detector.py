@@ -30,6 +30,8 @@ from agent.detect.options import DetectOptions, Thresholds
 from agent.history.rings import Rings
 from agent.model import State
 
+NO_LIMITS = Thresholds(enabled=False)
+
 
 def test_20_mb_an_hour_after_two_steady_hours_is_a_leak_within_90_minutes() -> None:
     age_s = polls(3.6)
@@ -42,6 +44,7 @@ def test_20_mb_an_hour_after_two_steady_hours_is_a_leak_within_90_minutes() -> N
             unseen(leak, age_s, from_s=1 * HOUR_S, to_s=1 * HOUR_S + 20 * MINUTE_S),
         ],
         finest=3,
+        limits=NO_LIMITS,
     )
     delay_s = np.array(told.first_s(told.detector, State.WARNING)) - 2 * HOUR_S
 
@@ -59,6 +62,7 @@ def test_a_leak_below_a_large_sawtooth_or_with_a_gap_in_it_is_found_a_little_lat
             unseen(leak, age_s, from_s=2.5 * HOUR_S, to_s=2.5 * HOUR_S + 20 * MINUTE_S),
         ],
         finest=3,
+        limits=NO_LIMITS,
     )
     delay_s = np.array(told.first_s(told.detector, State.WARNING)) - 2 * HOUR_S
 
@@ -72,7 +76,7 @@ def test_a_sawtooth_is_never_a_leak() -> None:
         for period_s in (90.0, 240.0, 420.0)
         for jitter, seed, sd in ((0.0, 0, 0.0), (0.1, 1, 0.3 * MB), (0.3, 2, 0.3 * MB))
     ]
-    told = tell(rows, finest=2, limits=Thresholds(enabled=False))
+    told = tell(rows, finest=2, limits=NO_LIMITS)
 
     assert told.detector.max() <= State.SUSPECT
 
@@ -94,7 +98,7 @@ def test_what_grows_from_the_start_is_no_leak_before_five_and_a_half_hours() -> 
         BASE + ramp(age_s, 10) + white(len(age_s), 0.3 * MB, seed=1),
         BASE + filling(age_s, 50 * MB, over_s=5 * HOUR_S) + white(len(age_s), 0.3 * MB, seed=1),
     ]
-    told = tell(rows, poll_s=30.0, finest=2)
+    told = tell(rows, poll_s=30.0, finest=2, limits=NO_LIMITS)
     leak_s, cache_s = told.first_s(told.detector, State.WARNING)
 
     assert 5.5 * HOUR_S <= leak_s <= 6.5 * HOUR_S
@@ -161,7 +165,7 @@ def test_a_clock_that_steps_back_breaks_nothing() -> None:
 def test_a_life_is_judged_at_its_finest_scale_too() -> None:
     """Six quiet hours make twenty minutes of growth enough; only the two finest levels see so few."""
     age_s = polls(7.3)
-    told = tell([BASE + ramp(age_s, 90, onset_s=6.8 * HOUR_S)], finest=0)
+    told = tell([BASE + ramp(age_s, 90, onset_s=6.8 * HOUR_S)], finest=0, limits=NO_LIMITS)
     delay_s = told.first_s(told.detector, State.WARNING)[0] - 6.8 * HOUR_S
 
     assert 10 * MINUTE_S <= delay_s <= 25 * MINUTE_S
@@ -249,7 +253,7 @@ def test_a_detector_that_is_off_finds_nothing_and_options_can_change() -> None:
 def test_growth_that_is_small_beside_the_base_is_not_judged() -> None:
     age_s = polls(4.0)
     leak = ramp(age_s, 10, onset_s=2 * HOUR_S)
-    told = tell([BASE + leak, 8 * BASE + leak], finest=3)
+    told = tell([BASE + leak, 8 * BASE + leak], finest=3, limits=NO_LIMITS)
 
     assert told.first_s(told.detector, State.WARNING)[0] < np.inf
     assert told.worst[1] == NOTHING
