@@ -87,7 +87,7 @@ def test_memory_near_its_limit_is_told_at_once_and_again_after_12_hours(
 
 def test_a_suspicion_that_goes_on_is_said_once(child: LeakyChild, tmp_path: Path) -> None:
     with DaemonRig(tmp_path, {"api": child.pid}, poll_interval="60s") as rig:
-        rig.leak(child, 20 * MB, 6 * HOUR_S)
+        rig.leak(child, 20 * MB, 7 * HOUR_S)
 
         words = [one.word for one in rig.heard if one.word in (*TOLD, "suspect")]
 

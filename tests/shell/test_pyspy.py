@@ -268,7 +268,7 @@ def test_the_tool_beside_the_interpreter_comes_first(tool: Callable[[str], Path]
 
 
 def test_the_dump_command_tells_and_keeps_it(attachable: Process, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from agent.cli.dump import dump; dump()"]
+    command = [sys.executable, "-c", "from agent.cli.dump import command; command()"]
 
     ended = subprocess.run(
         [*command, str(attachable.key.pid), "--json", "--output", str(tmp_path / "out")],
