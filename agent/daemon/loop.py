@@ -164,7 +164,7 @@ class Daemon:
         if self._first:
             self._first = False
             parts.keeper.depart_missing(parts.watched, now)
-            known = parts.memory.restore(opened)
+            known = parts.memory.restore(opened, now.t_s)
             if known:
                 parts.judge.look_again(opened, now.t_s)
                 log_event(logger, "restored", processes=known, incidents=len(parts.keeper.open_incidents))

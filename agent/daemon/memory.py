@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 FINE_S = 60.0
 COARSE_S = 2400.0
+RECENT_S = 7200.0
+"""Limits that look at minutes need fine blocks without holes; what is older is only seen in coarse ones."""
 
 
 class Memory:
@@ -39,21 +41,28 @@ class Memory:
         """Return since when the process was watched, by an earlier run of the agent if there was one."""
         return min(self._births.get(watched.key, math.inf), watched.birth_t_s)
 
-    def restore(self, watched: Sequence[Watched]) -> int:
+    def restore(self, watched: Sequence[Watched], t_s: float) -> int:
         """Fill the rings with what is stored of these processes; return how many were known."""
         known = [w for w in watched if w.key in self._births]
         if not known:
             return 0
         try:
-            self._fill(known)
+            self._fill(known, t_s)
         except sqlite3.Error as error:
             log_event(logger, "history", level=logging.ERROR, why=f"cannot be read to its end: {error}")
         return len(known)
 
-    def _fill(self, known: Sequence[Watched]) -> None:
+    def _fill(self, known: Sequence[Watched], t_s: float) -> None:
+        """Add every stored block; a recent one stands for each of the finer blocks that it covers."""
+        rings = self._judge.rings
+        fine_blocks = 2 ** self._level(FINE_S)
         slots = np.stack([self._judge.tracked(w.key).slots for w in known])
-        for t_s, places, row in self._store.rows([w.key for w in known], len(SERIES)):
-            self._judge.rings.add_block(t_s, slots[places].ravel(), row.floors.ravel(), row.peaks.ravel())
+        for began_s, places, row in self._store.rows([w.key for w in known], len(SERIES)):
+            recent = not row.coarse and t_s - began_s <= RECENT_S
+            for k in range(fine_blocks if recent else 1):
+                at_s = began_s + k * rings.base_s
+                if at_s <= t_s:
+                    rings.add_block(at_s, slots[places].ravel(), row.floors.ravel(), row.peaks.ravel())
 
     def keep(self, completed: Sequence[int], watched: Sequence[Watched]) -> None:
         """Hand the blocks that have just been completed to the writer."""

@@ -177,6 +177,21 @@ def test_a_restarted_service_begins_anew_and_its_old_incident_is_gone(
     assert second.pairs["transition"] == "opened"
 
 
+def test_a_restart_in_the_middle_of_fast_growth_does_not_begin_its_ten_minutes_again(
+    child: LeakyChild, tmp_path: Path
+) -> None:
+    with DaemonRig(tmp_path, {"api": child.pid}) as rig:
+        rig.run(HOUR_S)
+        began_s = rig.passed_s
+        rig.leak(child, 100 * MB, 8 * MINUTE_S)
+        rig.restart(down_s=10.0)
+        rig.leak(child, 100 * MB, 7 * MINUTE_S)
+        told = rig.said(*TOLD)
+
+    assert [one.word for one in told] == ["LIMIT"]
+    assert 10 * MINUTE_S <= told[0].t_s - began_s <= 15 * MINUTE_S
+
+
 def test_a_restart_of_the_agent_forgets_nothing_and_tells_nothing_twice(
     child: LeakyChild, tmp_path: Path
 ) -> None:
