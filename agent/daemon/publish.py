@@ -106,7 +106,10 @@ class Publisher:
         )
 
     def _tell_systemd(self, watching: int, incidents: Sequence[Incident]) -> bool:
-        line = f"watching {watching}, {_leaking(incidents)} leaking"
+        over = len({i.service for i in incidents if not growing(i)})
+        line = f"watching {watching}, {_leaking(incidents)} leaking" + (
+            f", {over} over a limit" if over else ""
+        )
         if line == self.line:
             return False
         self.line = line

@@ -122,7 +122,7 @@ def test_the_next_start_finds_the_incident_again(
     config, hurried = configure(tmp_path, child, thresholds=tiny, poll_interval="10s"), ("--time-scale", "60")
     told = []
     with program(config, manager, *hurried) as first:
-        wait_for(manager, "STATUS=watching 1, 1 leaking")
+        wait_for(manager, "STATUS=watching 1, 0 leaking, 1 over a limit")
         first.send_signal(how)
         _, lines = first.communicate(timeout=20)
         told += lines.splitlines()
