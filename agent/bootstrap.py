@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import ExitStack
 
-    from agent.alerts.base import Channel
+    from agent.alerts.base import Channel, Notes
     from agent.history.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     host = config.host or socket.gethostname()
     outbox = Outbox(setting.state_dir / STATE_FILE)
     stack.callback(outbox.close)
-    channels = build_channels(config, clock)
+    channels = build_channels(config, clock, outbox.notes)
     deliverer = Deliverer(outbox, channels, clock)
     deliverer.start()
     stack.callback(deliverer.stop, STOP_TIMEOUT_S)
@@ -109,7 +109,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
         publisher=publisher,
         notifier=notifier,
     )
-    daemon = Daemon(config, parts, _reloader(setting, parts, deliverer))
+    daemon = Daemon(config, parts, _reloader(setting, parts, deliverer, outbox.notes))
     _serve(setting, daemon, stack)
     finder.search()
     finder.start()
@@ -117,9 +117,10 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     return daemon
 
 
-def build_channels(config: Config, clock: Clock) -> dict[str, Channel]:
+def build_channels(config: Config, clock: Clock, notes: Notes) -> dict[str, Channel]:
     """Return the channels that alerts can be sent through, by name."""
-    return {name: channel_kinds.build(name, options, clock) for name, options in config.live_channels.items()}
+    live = config.live_channels
+    return {name: channel_kinds.build(name, options, clock, notes) for name, options in live.items()}
 
 
 def log_start(setting: Setting) -> None:
@@ -176,14 +177,16 @@ def _serve(setting: Setting, daemon: Daemon, stack: ExitStack) -> None:
     stack.callback(server.stop)
 
 
-def _reloader(setting: Setting, parts: Parts, deliverer: Deliverer) -> Callable[[], Config | None]:
+def _reloader(
+    setting: Setting, parts: Parts, deliverer: Deliverer, notes: Notes
+) -> Callable[[], Config | None]:
     started_by = setting.config
 
     def reload() -> Config | None:
         config = _read_again(setting)
         if config is None:
             return None
-        channels = build_channels(config, setting.clock)
+        channels = build_channels(config, setting.clock, notes)
         deliverer.replace(channels)
         parts.keeper.reconfigure(config, channels)
         parts.judge.reconfigure(config)

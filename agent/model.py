@@ -107,6 +107,12 @@ class Event(StrEnum):
     """The detector's judgement."""
     THRESHOLD = "threshold"
     """A plain limit of the configuration, whatever the detector thinks."""
+    STORM = "storm"
+    """Very many incidents at once, told as one; `Alert.items` lists them."""
+    WATCHER = "watcher"
+    """leakwatch itself is in trouble: a stuck tick, a channel that fails, an outbox that is full."""
+    CHANGE = "change"
+    """A service was restarted or has a new release: nothing is wrong, but it explains what follows."""
 
 
 class Subject(StrEnum):
@@ -206,6 +212,10 @@ class Transition(StrEnum):
 
     OPENED = "opened"
     WORSENED = "worsened"
+    UPDATED = "updated"
+    """The rate or the time to exhaustion is no longer what was told."""
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody takes care of it: no more reminders."""
     REMINDED = "reminded"
     RESOLVED = "resolved"
     GONE = "gone"
@@ -274,6 +284,12 @@ class Alert:
     """How likely it is that this process leaks, calibrated; None for plain limits alone."""
     kind: str = ""
     """What grows, one of `Kind`; empty where nothing can be said."""
+    headline: str = ""
+    """The first line of an alert that is not about one process (storm, watcher, change); empty for others."""
+    items: tuple[str, ...] = ()
+    """What such an alert lists, a line each."""
+    course: tuple[tuple[float, float], ...] = ()
+    """The growth to draw: wall time and value, the oldest first, at most some hundred points."""
 
     @property
     def dedup_key(self) -> str:
@@ -315,6 +331,8 @@ class Alert:
                 "exhaustion_hours": _estimate(known["exhaustion_hours"]),
                 "reasons": tuple(Reason(**r) for r in known["reasons"]),
                 "pids": tuple(known["pids"]),
+                "items": tuple(known.get("items", ())),
+                "course": tuple((at, value) for at, value in known.get("course", ())),
             },
             evidence=None if evidence is None else _evidence(evidence),
         )

@@ -10,6 +10,7 @@ from fakes import FakeClock
 
 from agent.alerts.base import Channel, DeliveryError
 from agent.alerts.channels import CHANNEL_OPTIONS, build
+from agent.alerts.notes import MemoryNotes
 from agent.alerts.options import HttpOptions
 from agent.alerts.pagerduty import PagerDutyOptions
 from agent.alerts.sentry import SentryOptions
@@ -38,7 +39,7 @@ def options_of(kind: str, url: str, http: HttpOptions) -> SlackOptions | SentryO
 
 
 def channel(kind: str, url: str, http: HttpOptions = PATIENT) -> Channel:
-    return build(kind, options_of(kind, url, http), FakeClock())
+    return build(kind, options_of(kind, url, http), FakeClock(), MemoryNotes())
 
 
 def failure(kind: str, url: str, http: HttpOptions = PATIENT) -> DeliveryError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.model import Alert
 
 
@@ -34,3 +36,27 @@ class Channel(Protocol):
 
         Raises DeliveryError.
         """
+
+
+@runtime_checkable
+class Refreshing(Protocol):
+    """A channel whose receiver forgets: it is told again, while anything is open, at a steady pace."""
+
+    refresh_every_s: float
+
+    def refresh(self, alerts: Sequence[Alert]) -> None:
+        """Say once more what is open: the newest sent alert of every open incident that this channel told.
+
+        Raises DeliveryError.
+        """
+
+
+class Notes(Protocol):
+    """What channels keep about an incident through restarts, e.g. the id of a message to be changed."""
+
+    def read(self, channel: str, incident_id: str) -> dict[str, Any]:
+        """Return what was noted; empty where nothing was."""
+        ...
+
+    def write(self, channel: str, incident_id: str, note: dict[str, Any]) -> None:
+        """Keep plain JSON values in place of the earlier ones."""

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from agent.alerts.pagerduty import PagerDutyChannel, PagerDutyOptions
 from agent.alerts.sentry import SentryChannel, SentryOptions
 from agent.alerts.slack import SlackChannel, SlackOptions
+from agent.alerts.tools import Tools
 
 if TYPE_CHECKING:
-    from agent.alerts.base import Channel
+    from agent.alerts.answers import HttpPort
+    from agent.alerts.base import Channel, Notes
+    from agent.alerts.options import HttpOptions
     from agent.clock import Clock
 
 ChannelOptions = SlackOptions | SentryOptions | PagerDutyOptions
@@ -22,15 +25,23 @@ CHANNEL_OPTIONS: dict[str, type[ChannelOptions]] = {
 """Kind of channel -> what the file may say about it."""
 
 
-def build(name: str, options: ChannelOptions, clock: Clock) -> Channel:
+def build(name: str, options: ChannelOptions, clock: Clock, notes: Notes) -> Channel:
     """Return the channel of a section of the file; nothing is sent or opened yet."""
-    from agent.alerts.http import HttpClient  # noqa: PLC0415 - requests costs memory only where it is used
+    return build_with(name, options, Tools(clock, lambda http: _http_client(http, clock), notes))
 
-    http = HttpClient(options.http, clock)
+
+def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:
+    """Return the same, made of other tools."""
     match options:
         case SlackOptions():
-            return SlackChannel(name, options, http)
+            return SlackChannel(name, options, tools.http(options.http))
         case SentryOptions():
-            return SentryChannel(name, options, http, clock)
+            return SentryChannel(name, options, tools.http(options.http), tools.clock)
         case PagerDutyOptions():
-            return PagerDutyChannel(name, options, http)
+            return PagerDutyChannel(name, options, tools.http(options.http))
+
+
+def _http_client(options: HttpOptions, clock: Clock) -> HttpPort:
+    from agent.alerts.http import HttpClient  # noqa: PLC0415 - requests costs memory only where it is used
+
+    return HttpClient(options, clock)

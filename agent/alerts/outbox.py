@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.alerts.notes import StoredNotes
 from agent.alerts.state_file import StateFile
 from agent.incidents import Incident
 from agent.logs import log_event
@@ -68,6 +69,8 @@ class Outbox:
     def __init__(self, path: Path) -> None:
         self._file = StateFile(path)
         self._pruned_wall_s: float | None = None
+        self.notes = StoredNotes(self._file)
+        """What channels keep about incidents."""
 
     @property
     def adrift(self) -> bool:
@@ -90,6 +93,12 @@ class Outbox:
         hold_until_wall_s = now.wall_s + hold_s
         rows = [_new_row(channel, alert, now, hold_until_wall_s) for channel, alert in alerts]
         self._file.run(lambda c: _record(c, incident, rows, now))
+        self._prune(now)
+
+    def record_notices(self, alerts: Sequence[tuple[str, Alert]], now: Instant) -> None:
+        """Store alerts that belong to no incident of a service (storm, watcher, change), all or nothing."""
+        rows = [_new_row(channel, alert, now, now.wall_s) for channel, alert in alerts]
+        self._file.run(lambda c: _insert(c, rows))
         self._prune(now)
 
     def save(self, incident: Incident, now: Instant) -> None:
@@ -224,6 +233,10 @@ def _record(
             now.wall_s,
         ),
     )
+    _insert(connection, rows)
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
     connection.executemany(
         "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, alert,"
         " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -264,6 +277,11 @@ def _prune(connection: sqlite3.Connection, now_wall_s: float) -> None:
         " AND id NOT IN (SELECT incident_id FROM deliveries)",
         (now_wall_s - KEEP_SENT_S,),
     )
+    for table in ("notes", "story", "acknowledgements"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE incident_id NOT IN (SELECT id FROM incidents)"  # noqa: S608 - constants
+            " AND incident_id NOT IN (SELECT incident_id FROM deliveries)"
+        )
 
 
 def _read_incident(incident_id: str, text: str) -> Incident | None:

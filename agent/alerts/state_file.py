@@ -45,6 +45,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE INDEX deliveries_pending ON deliveries (incident_id, channel, sequence)
             WHERE state = 'pending'""",
     ),
+    (
+        """CREATE TABLE story (
+            incident_id TEXT NOT NULL, sequence INTEGER NOT NULL, at_wall_s REAL NOT NULL,
+            transition TEXT NOT NULL, alert TEXT NOT NULL, PRIMARY KEY (incident_id, sequence)
+        )""",
+        """CREATE TABLE notes (
+            channel TEXT NOT NULL, incident_id TEXT NOT NULL, note TEXT NOT NULL,
+            PRIMARY KEY (channel, incident_id)
+        )""",
+        """CREATE TABLE silences (
+            service TEXT PRIMARY KEY, from_wall_s REAL NOT NULL, until_wall_s REAL NOT NULL,
+            by TEXT NOT NULL, why TEXT NOT NULL
+        )""",
+        """CREATE TABLE acknowledgements (
+            incident_id TEXT PRIMARY KEY, at_wall_s REAL NOT NULL, by TEXT NOT NULL, why TEXT NOT NULL
+        )""",
+    ),
 )
 """Statements that lead from one schema version to the next; PRAGMA user_version counts those done."""
 

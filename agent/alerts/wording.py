@@ -36,7 +36,13 @@ _LIMIT_EXCEEDED = {
     Subject.HEAP_PERCENT: "is close to its memory limit",
     Subject.COLLECTIONS: "collects garbage too often",
 }
-_EVENTS = {Event.LEAK: "leak detected", Event.THRESHOLD: "threshold exceeded"}
+_EVENTS = {
+    Event.LEAK: "leak detected",
+    Event.THRESHOLD: "threshold exceeded",
+    Event.STORM: "many incidents at once",
+    Event.WATCHER: "leakwatch itself",
+    Event.CHANGE: "a change",
+}
 _NEXT = {
     Subject.HEAP: "compare two captures for what grew, then decide between a restart before it is full "
     "and a fix of the code that the top stack names",
@@ -79,6 +85,8 @@ class Fact(NamedTuple):
 def first_line(alert: Alert) -> str:
     """Return what a locked phone shows: who, what, how much, how long it will last, where."""
     mark = "[DRILL] " if alert.drill else ""
+    if alert.headline:
+        return f"{mark}{_value(alert.headline)} (host {_name(alert.host)})"
     return f"{mark}{_opening(alert)}{_story(alert)} (host {_name(alert.host)})"
 
 
@@ -165,13 +173,12 @@ def _opening(alert: Alert) -> str:
     match alert.transition:
         case Transition.WORSENED:
             return f"Now {alert.severity}: "
-        case Transition.REMINDED:
-            return f"Still, after {_duration(alert.duration_s)}: "
-        case Transition.RESOLVED:
-            return f"Resolved after {_duration(alert.duration_s)}: "
-        case Transition.GONE:
-            return f"Gone after {_duration(alert.duration_s)}: "
-    return ""
+        case Transition.UPDATED | Transition.ACKNOWLEDGED:
+            return f"{alert.transition.capitalize()}: "
+        case Transition.OPENED:
+            return ""
+    word = "Still, after" if alert.transition is Transition.REMINDED else f"{alert.transition} after"
+    return f"{word.capitalize()} {_duration(alert.duration_s)}: "
 
 
 def _story(alert: Alert) -> str:

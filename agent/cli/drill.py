@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent import statedir
+from agent.alerts.notes import MemoryNotes
 from agent.bootstrap import build_channels
 from agent.cli import chosen
 from agent.clock import SystemClock
@@ -90,7 +91,7 @@ def _steps(
     yield from _not_told(config, names, has_file=has_file)
     clock = SystemClock()
     plan = Plan(
-        channels=build_channels(config, clock),
+        channels=build_channels(config, clock, MemoryNotes()),
         host=config.host or socket.gethostname(),
         clock=clock,
         state_dir=directory,
