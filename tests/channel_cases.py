@@ -1,50 +1,155 @@
-"""Channels of every kind, pointed at a test's own server, and the secrets that none may tell."""
+"""Channels of every kind, pointed at a test's own receiver, and the secrets that none may tell.
+
+A new kind is one entry of `HTTP` (it sends through Tools.http) or of `LOCAL` (anything else).
+"""
 
 from __future__ import annotations
 
+import gzip
+import json
 import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from alert_samples import alert
 from fakes import FakeClock
+from sentry_sdk.envelope import Envelope
 
 from agent.alerts.base import Channel, DeliveryError
-from agent.alerts.channels import CHANNEL_OPTIONS, build
+from agent.alerts.channels import ChannelOptions, build, build_with
 from agent.alerts.notes import MemoryNotes
 from agent.alerts.options import HttpOptions
-from agent.alerts.pagerduty import PagerDutyOptions
+from agent.alerts.pagerduty import MAX_EVENT_BYTES, PagerDutyOptions
 from agent.alerts.sentry import SentryOptions
 from agent.alerts.slack import SlackOptions
+from agent.alerts.tools import Tools
+from agent.model import Alert, Evidence, Reason
 from agent.secret import Secret
 
-KINDS = sorted(CHANNEL_OPTIONS)
-SECRETS = {
-    "slack": ("xoxHookPathSecret", "T0SECRET"),
-    "sentry": ("sentryPublicKeySecret", "sentryLegacySecret"),
-    "pagerduty": ("PagerDutyRoutingKeySecret0000000",),
-}
+if TYPE_CHECKING:
+    from agent.alerts.answers import HttpPort
+
 PROXY_PASSWORD = "proxyPasswordSecret"
 QUICK = HttpOptions(timeout_s=0.2)
 PATIENT = HttpOptions(timeout_s=5.0)
 
 
-def options_of(kind: str, url: str, http: HttpOptions) -> SlackOptions | SentryOptions | PagerDutyOptions:
-    if kind == "slack":
-        return SlackOptions(Secret(f"{url}/services/T0SECRET/xoxHookPathSecret"), http)
-    if kind == "sentry":
-        scheme, _, place = url.partition("://")
-        dsn = f"{scheme}://sentryPublicKeySecret:sentryLegacySecret@{place}/prefix/42"
-        return SentryOptions(Secret(dsn), http=http)
-    return PagerDutyOptions(Secret(*SECRETS["pagerduty"]), url, http=http)
+@dataclass(frozen=True, slots=True)
+class HttpCase:
+    """A kind that posts through an HttpPort."""
+
+    options: Callable[[str, HttpOptions], ChannelOptions]
+    """The options that point it to a receiver's url."""
+    secrets: tuple[str, ...]
+    path: str
+    content_type: str
+    key: Callable[[bytes], str]
+    """What the receiver tells one alert sent twice by, read from a body."""
+    max_bytes: int
+    """What the service takes, by its documentation."""
+    measure: Callable[[bytes], int] = len
+    """What of a body counts to that limit."""
+    welcome: bytes = b"ok"
+    """The body of an answer that takes the alert."""
+    body_decides: bool = False
+    """Whether an answer of 200 without its body says nothing yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCase:
+    """A kind that does not send through an HttpPort."""
+
+    working: Callable[[Path], AbstractContextManager[tuple[ChannelOptions, Callable[[], list[bytes]]]]]
+    """Opens a receiver (in a folder of its own): options to reach it, and what arrived so far."""
+    broken: Callable[[Path], ChannelOptions]
+    """Options with the same secrets that lead nowhere at present."""
+    key: Callable[[bytes], str]
+    max_bytes: int
+    secrets: tuple[str, ...] = ()
+
+
+def _slack(url: str, http: HttpOptions) -> SlackOptions:
+    return SlackOptions(Secret(f"{url}/services/T0SECRET/xoxHookPathSecret"), http)
+
+
+def _sentry(url: str, http: HttpOptions) -> SentryOptions:
+    scheme, _, place = url.partition("://")
+    return SentryOptions(
+        Secret(f"{scheme}://sentryPublicKeySecret:sentryLegacySecret@{place}/prefix/42"), http=http
+    )
+
+
+def _pagerduty(url: str, http: HttpOptions) -> PagerDutyOptions:
+    return PagerDutyOptions(Secret("PagerDutyRoutingKeySecret0000000"), url, http=http)
+
+
+def _event_bytes(body: bytes) -> int:
+    return max(len(item.get_bytes()) for item in Envelope.deserialize(gzip.decompress(body)).items)
+
+
+HTTP: dict[str, HttpCase] = {
+    "slack": HttpCase(
+        _slack,
+        secrets=("xoxHookPathSecret", "T0SECRET"),
+        path="/services/T0SECRET/xoxHookPathSecret",
+        content_type="application/json; charset=utf-8",
+        key=lambda body: str(json.loads(body)["text"]),
+        max_bytes=13_200,
+        measure=lambda body: len(json.dumps(json.loads(body)["blocks"], ensure_ascii=False)),
+    ),
+    "sentry": HttpCase(
+        _sentry,
+        secrets=("sentryPublicKeySecret", "sentryLegacySecret"),
+        path="/prefix/api/42/envelope/",
+        content_type="application/x-sentry-envelope",
+        key=lambda body: str(Envelope.deserialize(gzip.decompress(body)).headers["event_id"]),
+        max_bytes=2**20,
+        measure=_event_bytes,
+    ),
+    "pagerduty": HttpCase(
+        _pagerduty,
+        secrets=("PagerDutyRoutingKeySecret0000000",),
+        path="/v2/enqueue",
+        content_type="application/json",
+        key=lambda body: str(json.loads(body)["dedup_key"]),
+        max_bytes=MAX_EVENT_BYTES,
+    ),
+}
+LOCAL: dict[str, LocalCase] = {}
+
+HTTP_KINDS = sorted(HTTP)
+LOCAL_KINDS = sorted(LOCAL)
+
+
+def options_of(kind: str, url: str, http: HttpOptions) -> ChannelOptions:
+    return HTTP[kind].options(url, http)
 
 
 def channel(kind: str, url: str, http: HttpOptions = PATIENT) -> Channel:
-    return build(kind, options_of(kind, url, http), FakeClock(), MemoryNotes())
+    return made_of(kind, options_of(kind, url, http))
+
+
+def made_of(name: str, options: ChannelOptions) -> Channel:
+    return build(name, options, FakeClock(), MemoryNotes())
+
+
+def over(kind: str, port: HttpPort) -> Channel:
+    """A channel whose requests a port of the test's own answers."""
+    options = options_of(kind, "https://host.example", PATIENT)
+    return build_with(kind, options, Tools(FakeClock(), lambda _: port, MemoryNotes()))
 
 
 def failure(kind: str, url: str, http: HttpOptions = PATIENT) -> DeliveryError:
+    return failure_of(channel(kind, url, http))
+
+
+def failure_of(sender: Channel) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        channel(kind, url, http).send(alert())
+        sender.send(alert())
     return caught.value
 
 
@@ -59,3 +164,23 @@ def outcome(sender: Channel) -> str:
     except DeliveryError as error:
         return "permanent" if error.permanent else "retry"
     return "arrived"
+
+
+def huge_alert() -> Alert:
+    """An alert of which everything is far too long, in characters that every format has to escape."""
+    text = '<é&"\\\n\x00😀>' * 2000
+    many = tuple(f"{number} {text}" for number in range(500))
+    return alert(
+        service=text,
+        host=text,
+        process=text,
+        command=text,
+        limit_source=text,
+        note=text,
+        labels={line[:200]: text for line in many},
+        reasons=tuple(Reason(text, passed=True, text=line) for line in many),
+        evidence=Evidence(text, many, many, many),
+        pids=tuple(range(1, 100_000)),
+        items=many,
+        course=tuple((1.8e9 + at, 1e8 + at) for at in range(500)),
+    )

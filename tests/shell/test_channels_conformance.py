@@ -2,58 +2,59 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from alert_samples import WALL_S, alert, later
-from channel_cases import KINDS, PATIENT, QUICK, SECRETS, channel, failure, full_text, options_of, outcome
+from channel_cases import (
+    HTTP,
+    HTTP_KINDS,
+    LOCAL,
+    LOCAL_KINDS,
+    QUICK,
+    channel,
+    failure,
+    failure_of,
+    full_text,
+    huge_alert,
+    made_of,
+    options_of,
+    outcome,
+    over,
+)
 from fakes import FakeClock
-from receiver import Receiver, Request
-from sentry_sdk.envelope import Envelope
+from receiver import Receiver
 
 from agent.alerts.answers import Response
-from agent.alerts.pagerduty import PagerDutyChannel
-from agent.alerts.sentry import SentryChannel, SentryOptions
-from agent.alerts.slack import SlackChannel, SlackOptions
+from agent.alerts.channels import CHANNEL_OPTIONS
+from agent.alerts.delivery import Deliverer
+from agent.alerts.outbox import Outbox
+from agent.config import Config, effective
 from agent.model import Transition
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.alerts.base import Channel
     from agent.secret import Secret
 
 SAMPLE_STATUSES = (200, 204, 299, 301, 304, 308, 400, 401, 404, 408, 410, 413, 425, 429, 499, 500, 503, 599)
 
 
-def dedup_of(kind: str, request: Request) -> str:
-    if kind == "slack":
-        return str(request.json()["text"])
-    if kind == "pagerduty":
-        return str(request.json()["dedup_key"])
-    return str(Envelope.deserialize(gzip.decompress(request.body)).headers["event_id"])
-
-
 class Answering:
-    """A port that answers every request with one status."""
+    """A port that answers every request with one status and the words of success."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, body: bytes) -> None:
         self.status = status
+        self.body = body
 
     def post(self, url: Secret | str, body: bytes, headers: dict[str, str]) -> Response:
         assert url
         assert body
         assert headers
-        return Response(self.status, {}, b"", WALL_S)
-
-
-def over(kind: str, port: Answering) -> Channel:
-    options = options_of(kind, "https://host.example", PATIENT)
-    if isinstance(options, SlackOptions):
-        return SlackChannel(kind, options, port)
-    if isinstance(options, SentryOptions):
-        return SentryChannel(kind, options, port, FakeClock())
-    return PagerDutyChannel(kind, options, port)
+        return Response(self.status, {}, self.body, WALL_S)
 
 
 def expected_outcome(status: int) -> str:
@@ -62,19 +63,24 @@ def expected_outcome(status: int) -> str:
     return "retry" if status in (408, 425, 429) or status >= 500 else "permanent"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_case() -> None:
+    assert sorted([*HTTP, *LOCAL]) == sorted(CHANNEL_OPTIONS)
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_every_status_is_arrived_permanent_or_worth_another_try(kind: str) -> None:
-    found = {status: outcome(over(kind, Answering(status))) for status in range(200, 600)}
+    body = HTTP[kind].welcome
+    found = {status: outcome(over(kind, Answering(status, body))) for status in range(200, 600)}
 
     assert found == {status: expected_outcome(status) for status in range(200, 600)}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_real_answers_mean_the_same(kind: str) -> None:
     found = {}
     with Receiver() as receiver:
         for status in SAMPLE_STATUSES:
-            receiver.respond_with(status)
+            receiver.respond_with(status, body=HTTP[kind].welcome)
             found[status] = outcome(channel(kind, receiver.url))
 
     assert found == {status: expected_outcome(status) for status in SAMPLE_STATUSES}
@@ -91,7 +97,7 @@ def test_real_answers_mean_the_same(kind: str) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_retry_after_is_honoured(kind: str, headers: dict[str, str], wait_s: float) -> None:
     with Receiver() as receiver:
         receiver.respond_with(503, headers)
@@ -109,7 +115,7 @@ def test_a_retry_after_of_nonsense_is_none(text: str) -> None:
         assert failure("slack", receiver.url).retry_after_s is None
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_a_reset_is_worth_another_try(kind: str) -> None:
     with Receiver() as receiver:
         receiver.reset()
@@ -119,7 +125,7 @@ def test_a_reset_is_worth_another_try(kind: str) -> None:
     assert not error.permanent
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_silence_ends_at_the_timeout(kind: str) -> None:
     with Receiver() as receiver:
         receiver.hang()
@@ -129,7 +135,7 @@ def test_silence_ends_at_the_timeout(kind: str) -> None:
     assert not error.permanent
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_headers_that_drip_end_at_the_deadline(kind: str) -> None:
     with Receiver() as receiver:
         receiver.drip("headers")
@@ -139,7 +145,7 @@ def test_headers_that_drip_end_at_the_deadline(kind: str) -> None:
     assert not error.permanent
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in HTTP_KINDS if not HTTP[kind].body_decides])
 def test_a_body_that_drips_does_not_undo_a_delivery(kind: str) -> None:
     with Receiver() as receiver:
         receiver.drip("body", status=202)
@@ -154,7 +160,7 @@ def test_a_body_that_drips_does_not_hide_the_status() -> None:
         assert failure("pagerduty", receiver.url, QUICK).permanent
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_redirects_are_not_followed(kind: str) -> None:
     with Receiver() as elsewhere, Receiver() as receiver:
         receiver.respond_with(307, {"Location": elsewhere.url})
@@ -165,7 +171,7 @@ def test_redirects_are_not_followed(kind: str) -> None:
     assert "redirects are not followed" in str(error)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_a_web_page_is_no_delivery(kind: str) -> None:
     with Receiver() as receiver:
         receiver.respond_with(200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>Log in</html>")
@@ -190,18 +196,86 @@ def misbehave(receiver: Receiver, how: str, echo: bytes) -> None:
 
 
 @pytest.mark.parametrize("how", ["echo", "redirect", "broken headers", "hang", "reset", "closed"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_no_secret_is_ever_told(kind: str, how: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with Receiver() as receiver:
-        misbehave(receiver, how, " ".join(SECRETS[kind]).encode())
+        misbehave(receiver, how, " ".join(HTTP[kind].secrets).encode())
         url = "http://127.0.0.1:1" if how == "closed" else receiver.url
         error = failure(kind, url, QUICK)
 
     sender, options = channel(kind, url), options_of(kind, url, QUICK)
     told = full_text(error) + caplog.text + repr(sender) + repr(options) + str(options)
-    assert not [secret for secret in SECRETS[kind] if secret in told]
+    assert not [secret for secret in HTTP[kind].secrets if secret in told]
     assert "127.0.0.1" in str(error)
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_no_secret_is_stored_or_logged_on_the_way(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    case = HTTP[kind]
+    with Receiver() as receiver, closing(Outbox(tmp_path / "state.db")) as outbox:
+        misbehave(receiver, "echo", " ".join(case.secrets).encode())
+        deliver(outbox, channel(kind, receiver.url))
+        (parked,) = outbox.parked()
+        stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    assert "127.0.0.1" in parked.last_error
+    assert not [secret for secret in case.secrets if secret in caplog.text or secret.encode() in stored]
+
+
+def deliver(outbox: Outbox, sender: Channel) -> None:
+    clock = FakeClock()
+    outbox.record_notices([(sender.name, alert())], clock.now())
+    Deliverer(outbox, {sender.name: sender}, clock).drain_once(clock.now())
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_no_secret_is_in_the_configuration_as_it_is_shown(kind: str) -> None:
+    dump = effective(Config(channels={"ours": options_of(kind, "https://host.example", QUICK)}))
+
+    assert "ours:" in dump
+    assert not [secret for secret in HTTP[kind].secrets if secret in dump]
+
+
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
+def test_a_local_kind_tells_an_alert_twice_under_one_key(kind: str, tmp_path: Path) -> None:
+    case = LOCAL[kind]
+    with case.working(tmp_path) as (options, arrived):
+        for _ in range(2):
+            made_of(kind, options).send(alert())
+        first, second = arrived()
+
+    assert case.key(first) == case.key(second)
+
+
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
+def test_the_longest_alert_stays_within_what_a_local_kind_takes(kind: str, tmp_path: Path) -> None:
+    case = LOCAL[kind]
+    with case.working(tmp_path) as (options, arrived):
+        made_of(kind, options).send(huge_alert())
+        sizes = [len(payload) for payload in arrived()]
+
+    assert sizes
+    assert max(sizes) <= case.max_bytes
+
+
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
+def test_a_local_kind_that_leads_nowhere_is_worth_another_try_and_tells_no_secret(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    case = LOCAL[kind]
+    options = case.broken(tmp_path)
+    sender = made_of(kind, options)
+    error = failure_of(sender)
+
+    dump = effective(Config(channels={"ours": options}))
+    told = full_text(error) + caplog.text + repr(sender) + repr(options) + dump
+    assert not error.permanent
+    assert not [secret for secret in case.secrets if secret in told]
 
 
 @pytest.mark.parametrize(
@@ -232,14 +306,15 @@ def test_the_receivers_reason_and_the_advice_are_in_the_error(
         assert f"127.0.0.1:{receiver.port} {sentence}" in str(failure(kind, receiver.url))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HTTP_KINDS)
 def test_sending_twice_has_the_same_key(kind: str) -> None:
     with Receiver() as receiver:
+        receiver.respond_with(200, body=HTTP[kind].welcome)
         for _ in range(2):
             channel(kind, receiver.url).send(alert())
         first, second = receiver.wait_for(2)
 
-    assert dedup_of(kind, first) == dedup_of(kind, second)
+    assert HTTP[kind].key(first.body) == HTTP[kind].key(second.body)
     assert (first.method, first.path) == (second.method, second.path)
 
 
@@ -251,26 +326,33 @@ def test_a_resolve_uses_the_key_of_its_trigger() -> None:
 
     assert [event["event_action"] for event in events] == ["trigger", "trigger", "resolve"]
     assert {(event["routing_key"], event["dedup_key"]) for event in events} == {
-        (SECRETS["pagerduty"][0], "leakwatch-7f3a9c21")
+        (HTTP["pagerduty"].secrets[0], "leakwatch-7f3a9c21")
     }
 
 
-@pytest.mark.parametrize(
-    ("kind", "path", "content_type"),
-    [
-        ("slack", "/services/T0SECRET/xoxHookPathSecret", "application/json; charset=utf-8"),
-        ("sentry", "/prefix/api/42/envelope/", "application/x-sentry-envelope"),
-        ("pagerduty", "/v2/enqueue", "application/json"),
-    ],
-)
-def test_a_request_goes_where_the_service_expects_it(kind: str, path: str, content_type: str) -> None:
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_a_request_goes_where_the_service_expects_it(kind: str) -> None:
+    case = HTTP[kind]
     with Receiver() as receiver:
+        receiver.respond_with(200, body=case.welcome)
         channel(kind, receiver.url).send(alert())
-        (request,) = receiver.requests
+        request = receiver.requests[0]
 
-    assert (request.method, request.path) == ("POST", path)
-    assert request.headers["Content-Type"] == content_type
+    assert (request.method, request.path) == ("POST", case.path)
+    assert request.headers["Content-Type"] == case.content_type
     assert request.headers["User-Agent"].startswith("leakwatch/")
+
+
+@pytest.mark.parametrize("kind", HTTP_KINDS)
+def test_the_longest_alert_stays_within_what_the_service_takes(kind: str) -> None:
+    case = HTTP[kind]
+    with Receiver() as receiver:
+        receiver.respond_with(200, body=case.welcome)
+        channel(kind, receiver.url).send(huge_alert())
+        sizes = [case.measure(request.body) for request in receiver.requests]
+
+    assert sizes
+    assert max(sizes) <= case.max_bytes
 
 
 def test_pagerdutys_path_may_stand_in_the_address_already() -> None:

@@ -15,6 +15,7 @@ from sentry_sdk.envelope import Envelope
 
 from agent.alerts.base import DeliveryError
 from agent.alerts.channels import build
+from agent.alerts.notes import MemoryNotes
 from agent.model import Evidence
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def test_attachments_that_are_refused_as_too_large_are_left_out(tmp_path: Path) 
 def test_sentrys_rate_limits_hold_on_a_good_answer_too() -> None:
     clock = FakeClock()
     with Receiver() as receiver:
-        sender = build("sentry", options_of("sentry", receiver.url, PATIENT), clock)
+        sender = build("sentry", options_of("sentry", receiver.url, PATIENT), clock, MemoryNotes())
         receiver.respond_with(200, {"X-Sentry-Rate-Limits": "60:error:key"}, times=1)
         sender.send(alert())
         clock.advance(20)
