@@ -190,6 +190,10 @@ def _route(walk: Walk, located: Located) -> None:
     for key in ("channels", "services"):
         if not getattr(located.value, key):
             _refuse(walk, located, key, "at least one name", "none")
+    if located.value.quiet is None:
+        needless = [k for k in ("days", "timezone") if getattr(located.value, k) != getattr(Route(()), k)]
+        for key in needless:
+            _refuse(walk, located, key, 'quiet hours beside it (quiet: "22:00-07:00")', "none")
 
 
 def _http(walk: Walk, located: Located) -> None:
