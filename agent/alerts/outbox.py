@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.alerts.notes import StoredNotes
-from agent.alerts.state_file import StateFile
+from agent.alerts.state_file import StateFile, count_pending
 from agent.incidents import Incident
 from agent.logs import log_event
-from agent.model import Alert, Evidence
+from agent.model import Alert, Event, Evidence
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +27,11 @@ MAX_WAIT_S = 3600.0
 KEEP_SENT_S = 30 * 86400.0
 KEEP_PARKED_S = 90 * 86400.0
 PRUNE_EVERY_S = 86400.0
+MAX_PENDING = 20_000
+"""So many deliveries wait at most; beyond it what is outdated is merged, then the oldest are given up."""
+NEARLY_FULL = MAX_PENDING * 9 // 10
+TELL_SET_ASIDE_S = 3600.0
+"""How long a corrupt state that was set aside counts as trouble."""
 BATCH = 100
 """Deliveries handed out at once: a long queue is never in memory as a whole."""
 
@@ -41,6 +46,18 @@ _READY_WALL_S = """max(
     CASE WHEN attempts = 0 OR :now < attempted_wall_s THEN :now ELSE next_attempt_wall_s END,
     CASE WHEN :now < created_wall_s THEN :now ELSE hold_until_wall_s END)"""
 """When it may be sent. A clock that stands before what is past was set back: then no wait holds."""
+
+_FIRING = f"""SELECT {_COLUMNS} FROM deliveries AS d
+    WHERE d.channel = :channel AND d.state = 'sent' AND d.sequence = (
+        SELECT max(latest.sequence) FROM deliveries AS latest WHERE latest.incident_id = d.incident_id
+        AND latest.channel = d.channel AND latest.state = 'sent')
+    AND NOT EXISTS (SELECT 1 FROM incidents WHERE incidents.id = d.incident_id AND NOT incidents.open)
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries AS later WHERE later.incident_id = d.incident_id
+        AND later.channel = d.channel AND later.sequence > d.sequence
+        AND json_extract(later.alert, '$.transition') IN ('resolved', 'gone'))
+    ORDER BY d.created_wall_s, d.rowid"""  # noqa: S608 - constants
+"""Storms and troubles of the watcher have no incident: they are open until their end is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,7 @@ class Outbox:
     def __init__(self, path: Path) -> None:
         self._file = StateFile(path)
         self._pruned_wall_s: float | None = None
+        self._set_aside_t_s: float | None = None
         self.notes = StoredNotes(self._file)
         """What channels keep about incidents."""
 
@@ -76,6 +94,21 @@ class Outbox:
     def adrift(self) -> bool:
         """Whether the state cannot be written at present and alerts are kept in memory only."""
         return self._file.adrift
+
+    def troubles(self, now: Instant) -> tuple[str, ...]:
+        """Return what is wrong with the outbox itself, a sentence each; of a state set aside for an hour."""
+        found = []
+        waiting = self._file.run(count_pending)
+        if self.adrift:
+            found.append("the state cannot be written; alerts are kept in memory and lost if leakwatch ends")
+        if why := self._file.set_aside:
+            if self._set_aside_t_s is None:
+                self._set_aside_t_s = now.t_s
+            if now.t_s - self._set_aside_t_s <= TELL_SET_ASIDE_S:
+                found.append(f"{why}; alerts that were waiting in it are not sent")
+        if waiting >= NEARLY_FULL:
+            found.append(f"the outbox is nearly full: {waiting} of {MAX_PENDING} deliveries wait")
+        return tuple(found)
 
     def record(
         self,
@@ -145,6 +178,20 @@ class Outbox:
         """Note a failure that may heal, and how long to wait before the next attempt."""
         change = "attempts = attempts + 1, last_error = ?, attempted_wall_s = ?, next_attempt_wall_s = ?"
         self._update(delivery_id, change, error, now.wall_s, now.wall_s + min(wait_s, MAX_WAIT_S))
+
+    def hasten(self, channel: str) -> int:
+        """Let what waits after a failure be due at once: the channel works again. Return how many wait."""
+        waiting = "channel = ? AND state = 'pending'"
+        change = f"UPDATE deliveries SET next_attempt_wall_s = 0 WHERE {waiting} AND attempts > 0"  # noqa: S608 - constants
+        self._file.run(lambda c: c.execute(change, (channel,)).rowcount)
+        count = f"SELECT count(*) FROM deliveries WHERE {waiting}"  # noqa: S608 - constants
+        return int(self._file.run(lambda c: c.execute(count, (channel,)).fetchone())[0])
+
+    def firing(self, channel: str) -> tuple[Alert, ...]:
+        """Return the newest sent alert of everything that is open and that this channel was told of."""
+        rows = self._file.run(lambda c: c.execute(_FIRING, {"channel": channel}).fetchall())
+        alerts = [delivery.alert for row in rows if (delivery := self._read(row)) is not None]
+        return tuple(a for a in alerts if not a.transition.ends and a.event is not Event.CHANGE)
 
     def park(self, delivery_id: str, error: str) -> None:
         """Give it up with the reason; it stays to be seen, and later ones of its incident may pass."""

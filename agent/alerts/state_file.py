@@ -82,15 +82,21 @@ class StateFile:
         self._file: sqlite3.Connection | None = None
         self._memory: sqlite3.Connection | None = None
         self._closed = False
+        self._set_aside = ""
         try:
-            self._file = _open_or_begin_anew(path)
+            self._file = self._open_or_begin_anew()
         except sqlite3.OperationalError as error:
-            self._run_adrift(error, _count_pending)
+            self._run_adrift(error, count_pending)
 
     @property
     def adrift(self) -> bool:
         """Whether memory stands in for the file."""
         return self._memory is not None
+
+    @property
+    def set_aside(self) -> str:
+        """Where a database that was found corrupt is kept, and why; empty where none was."""
+        return self._set_aside
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do `work` in one transaction and return its result; it is done again where the first try failed.
@@ -117,7 +123,7 @@ class StateFile:
         with self._lock:
             self._settle()
             if self._memory is not None:
-                pending = _transact(self._memory, _count_pending)
+                pending = _transact(self._memory, count_pending)
                 log_event(logger, "stopped", level=logging.ERROR, unwritten_alerts=pending, file=self._path)
                 self._memory.close()
                 self._memory = None
@@ -127,7 +133,7 @@ class StateFile:
     def _run_anew(self, error: sqlite3.Error, work: Callable[[sqlite3.Connection], T]) -> T:
         self._close_file()
         try:
-            self._file = _begin_anew(self._path, error)
+            self._file = self._begin_anew(error)
         except (sqlite3.OperationalError, OSError) as trouble:
             return self._run_adrift(trouble, work)
         return _transact(self._file, work)
@@ -135,7 +141,7 @@ class StateFile:
     def _run_adrift(self, error: Exception, work: Callable[[sqlite3.Connection], T]) -> T:
         memory = self._drift()
         result = _transact(memory, work)
-        pending = _transact(memory, _count_pending)
+        pending = _transact(memory, count_pending)
         why = f"state cannot be written: {error}; keeping {pending} alerts in memory"
         log_event(logger, "delayed", level=logging.ERROR, file=self._path, why=why)
         return result
@@ -156,31 +162,38 @@ class StateFile:
             return
         file = None
         try:
-            file = _open_or_begin_anew(self._path)
+            file = self._open_or_begin_anew()
             _copy(self._memory, file)
         except (sqlite3.DatabaseError, OSError, StateFileError):
             if file is not None:
                 file.close()
             return
-        pending = _transact(self._memory, _count_pending)
+        pending = _transact(self._memory, count_pending)
         self._memory.close()
         self._memory, self._file = None, file
         log_event(logger, "stored", file=self._path, why="state can be written again", pending_alerts=pending)
+
+    def _open_or_begin_anew(self) -> sqlite3.Connection:
+        try:
+            return _open(self._path)
+        except sqlite3.DatabaseError as error:
+            if not _is_corrupt(error):
+                raise
+            return self._begin_anew(error)
+
+    def _begin_anew(self, error: sqlite3.Error) -> sqlite3.Connection:
+        """Set a corrupt database aside with its journal, say so, and begin a new one."""
+        kept = _put_aside(self._path)
+        self._set_aside = f"the state was corrupt ({error}) and is kept as {kept.name}"
+        why = f"{error}; a new state is begun, alerts that were waiting in the old one are not sent"
+        log_event(logger, "refused", level=logging.ERROR, file=self._path, kept=kept, why=why)
+        return _open(self._path)
 
     def _close_file(self) -> None:
         if self._file is not None:
             with suppress(sqlite3.Error):
                 self._file.close()
             self._file = None
-
-
-def _open_or_begin_anew(path: Path) -> sqlite3.Connection:
-    try:
-        return _open(path)
-    except sqlite3.DatabaseError as error:
-        if not _is_corrupt(error):
-            raise
-        return _begin_anew(path, error)
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -235,8 +248,8 @@ def _migrate(connection: sqlite3.Connection, version: int, statements: tuple[str
     connection.execute(f"PRAGMA user_version = {version}")
 
 
-def _begin_anew(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
-    """Set a corrupt database aside with its journal, say so, and begin a new one."""
+def _put_aside(path: Path) -> Path:
+    """Rename a database with its journal and return what it is called now."""
     number = 1
     while (kept := path.with_name(f"{path.name}.corrupt-{number}")).exists():
         number += 1
@@ -244,9 +257,7 @@ def _begin_anew(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
     for suffix in ("-wal", "-shm"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
-    why = f"{error}; a new state is begun, alerts that were waiting in the old one are not sent"
-    log_event(logger, "refused", level=logging.ERROR, file=path, kept=kept, why=why)
-    return _open(path)
+    return kept
 
 
 def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -284,7 +295,8 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute(query)]
 
 
-def _count_pending(connection: sqlite3.Connection) -> int:
+def count_pending(connection: sqlite3.Connection) -> int:
+    """Return how many deliveries wait."""
     return int(connection.execute("SELECT count(*) FROM deliveries WHERE state = 'pending'").fetchone()[0])
 
 

@@ -11,7 +11,8 @@ from fakes import FakeClock
 from incident_samples import opened
 
 from agent.alerts.base import DeliveryError
-from agent.alerts.delivery import Deliverer, backoff_s, retry_wait_s
+from agent.alerts.breaker import backoff_s, retry_wait_s
+from agent.alerts.delivery import Deliverer
 from agent.alerts.outbox import Outbox
 from agent.clock import SystemClock
 from agent.logs import KeyValueFormatter
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SECRET = "https://hooks.example/T00/B00/verysecret"
 PATIENCE_S = 20.0
+LOGGERS = ("agent.alerts.delivery", "agent.alerts.sending")
 
 
 class Receiver:
@@ -79,7 +81,7 @@ def deliverer(outbox: Outbox, clock: FakeClock, *receivers: Receiver) -> Deliver
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     formatter = KeyValueFormatter(timestamps=False)
-    return [formatter.format(r) for r in caplog.records if r.name == "agent.alerts.delivery"]
+    return [formatter.format(r) for r in caplog.records if r.name in LOGGERS]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +129,10 @@ def test_trouble_is_logged_when_it_changes_and_ever_more_rarely(
         assert worker.drain_once(clock.now()) == 1
         assert worker.drain_once(clock.now()) == 0
         clock.advance(600)
-    logged = [line.partition(" attempt=")[2].partition(" ")[0] for line in lines(caplog)]
+    said = [line for line in lines(caplog) if "incident=" in line]
+    logged = [line.partition(" attempt=")[2].partition(" ")[0] for line in said]
     assert logged == ["1", "2", "4", "7", "8"]
-    assert 'next=16s why="503 from host; will keep trying" level=warning' in lines(caplog)[2]
+    assert 'next=16s why="503 from host; will keep trying" level=warning' in said[2]
 
 
 def test_a_permanent_error_is_parked_with_what_to_do(

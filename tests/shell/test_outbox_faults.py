@@ -268,3 +268,19 @@ def test_a_state_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) ->
 def test_a_missing_directory_is_an_error_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Outbox(tmp_path / "nowhere" / "state.db")
+
+
+def test_a_corrupt_state_is_a_trouble_for_an_hour_and_one_in_memory_until_it_is_written(
+    tmp_path: Path,
+) -> None:
+    path, clock = tmp_path / "state.db", FakeClock()
+    garbage(path)
+    with closing(Outbox(path)) as outbox:
+        (told,) = outbox.troubles(clock.now())
+        assert "kept as state.db.corrupt-1" in told
+        assert outbox.troubles(clock.advance(3601)) == ()
+        with another_writer(path):
+            record(outbox, alerts()[0])
+            (told,) = outbox.troubles(clock.now())
+            assert "kept in memory" in told
+        assert outbox.troubles(clock.now()) == ()

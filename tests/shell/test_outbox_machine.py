@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from incident_samples import opened
 
 from agent.alerts.base import DeliveryError
-from agent.alerts.delivery import MAX_BACKOFF_S, Deliverer
+from agent.alerts.breaker import MAX_BACKOFF_S
+from agent.alerts.delivery import Deliverer
 from agent.alerts.outbox import MAX_WAIT_S, Outbox
 from agent.model import Alert, Evidence, Transition
 
