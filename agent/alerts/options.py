@@ -74,7 +74,7 @@ def _problem(read: Callable[[], object]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which alerts go to which channels: all that it gives must hold, and every route that fits adds its own."""
+    """Which alerts go to which channels: all that it gives must hold, and each that fits adds its own."""
 
     channels: tuple[str, ...] = option(describe="names of channels")
     services: tuple[str, ...] = option(("*",), describe="service names or shell patterns")

@@ -10,6 +10,7 @@ import click
 COMMANDS = {
     "run": "Watch, until stopped.",
     "check": "Check a configuration file and print what is in force with it.",
+    "route": "Say where an alert of a service would go, and why.",
     "doctor": "Say what would be watched and read, and what would not work, and why.",
     "status": "Say how the running daemon is doing.",
     "watch": "Follow some processes on the terminal.",
