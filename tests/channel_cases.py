@@ -8,8 +8,8 @@ from __future__ import annotations
 import gzip
 import json
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,16 +17,22 @@ from typing import TYPE_CHECKING
 import pytest
 from alert_samples import alert
 from fakes import FakeClock
+from journals import entries_of, fields_of, listening_journal
 from sentry_sdk.envelope import Envelope
 
 from agent.alerts.base import Channel, DeliveryError
 from agent.alerts.channels import ChannelOptions, build, build_with
+from agent.alerts.command import CommandOptions
+from agent.alerts.journal import JournalOptions
+from agent.alerts.jsonl import FileOptions
+from agent.alerts.message import MAX_DOCUMENT_BYTES
 from agent.alerts.notes import MemoryNotes
 from agent.alerts.options import HttpOptions
 from agent.alerts.pagerduty import MAX_EVENT_BYTES, PagerDutyOptions
 from agent.alerts.sentry import SentryOptions
 from agent.alerts.slack import SlackOptions
 from agent.alerts.tools import Tools
+from agent.alerts.webhook import WebhookOptions
 from agent.model import Alert, Evidence, Reason
 from agent.secret import Secret
 
@@ -87,6 +93,51 @@ def _pagerduty(url: str, http: HttpOptions) -> PagerDutyOptions:
     return PagerDutyOptions(Secret("PagerDutyRoutingKeySecret0000000"), url, http=http)
 
 
+def _webhook(url: str, http: HttpOptions) -> WebhookOptions:
+    headers = {"Authorization": Secret("Bearer hookHeaderSecret")}
+    return WebhookOptions(Secret(f"{url}/hooks/hookPathSecret"), Secret("hookSigningSecret"), headers, http)
+
+
+@contextmanager
+def _told_command(folder: Path) -> Iterator[tuple[CommandOptions, Callable[[], list[bytes]]]]:
+    script, told = folder / "tell", folder / "told"
+    script.write_text(f'#!/bin/sh\ncat >>"{told}"\necho >>"{told}"\n')
+    script.chmod(0o700)
+    yield CommandOptions((str(script),)), lambda: told.read_bytes().splitlines()
+
+
+def _failing_command(_: Path) -> CommandOptions:
+    return CommandOptions(("/bin/sh", "-c", "exit 75"))
+
+
+@contextmanager
+def _written_file(folder: Path) -> Iterator[tuple[FileOptions, Callable[[], list[bytes]]]]:
+    path = folder / "alerts.jsonl"
+    yield FileOptions(str(path)), lambda: path.read_bytes().splitlines()
+
+
+def _file_without_folder(folder: Path) -> FileOptions:
+    return FileOptions(str(folder / "missing" / "alerts.jsonl"))
+
+
+@contextmanager
+def _listening_journal(folder: Path) -> Iterator[tuple[JournalOptions, Callable[[], list[bytes]]]]:
+    with listening_journal(folder / "journal") as listener:
+        yield JournalOptions(str(folder / "journal")), lambda: entries_of(listener)
+
+
+def _silent_journal(folder: Path) -> JournalOptions:
+    return JournalOptions(str(folder / "journal"))
+
+
+def _delivery(body: bytes) -> str:
+    return str(json.loads(body)["delivery"])
+
+
+def _delivery_field(entry: bytes) -> str:
+    return dict(fields_of(entry))["LEAKWATCH_DELIVERY"]
+
+
 def _event_bytes(body: bytes) -> int:
     return max(len(item.get_bytes()) for item in Envelope.deserialize(gzip.decompress(body)).items)
 
@@ -118,8 +169,20 @@ HTTP: dict[str, HttpCase] = {
         key=lambda body: str(json.loads(body)["dedup_key"]),
         max_bytes=MAX_EVENT_BYTES,
     ),
+    "webhook": HttpCase(
+        _webhook,
+        secrets=("hookPathSecret", "hookSigningSecret", "hookHeaderSecret"),
+        path="/hooks/hookPathSecret",
+        content_type="application/json; charset=utf-8",
+        key=_delivery,
+        max_bytes=MAX_DOCUMENT_BYTES,
+    ),
 }
-LOCAL: dict[str, LocalCase] = {}
+LOCAL: dict[str, LocalCase] = {
+    "command": LocalCase(_told_command, _failing_command, key=_delivery, max_bytes=MAX_DOCUMENT_BYTES),
+    "file": LocalCase(_written_file, _file_without_folder, key=_delivery, max_bytes=MAX_DOCUMENT_BYTES),
+    "journal": LocalCase(_listening_journal, _silent_journal, key=_delivery_field, max_bytes=2**20),
+}
 
 HTTP_KINDS = sorted(HTTP)
 LOCAL_KINDS = sorted(LOCAL)

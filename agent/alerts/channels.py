@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.alerts.command import CommandChannel, CommandOptions
+from agent.alerts.journal import JournalChannel, JournalOptions
+from agent.alerts.jsonl import FileChannel, FileOptions
 from agent.alerts.pagerduty import PagerDutyChannel, PagerDutyOptions
 from agent.alerts.sentry import SentryChannel, SentryOptions
 from agent.alerts.slack import SlackChannel, SlackOptions
 from agent.alerts.tools import Tools
+from agent.alerts.webhook import WebhookChannel, WebhookOptions
 
 if TYPE_CHECKING:
     from agent.alerts.answers import HttpPort
@@ -15,12 +19,24 @@ if TYPE_CHECKING:
     from agent.alerts.options import HttpOptions
     from agent.clock import Clock
 
-ChannelOptions = SlackOptions | SentryOptions | PagerDutyOptions
+ChannelOptions = (
+    SlackOptions
+    | SentryOptions
+    | PagerDutyOptions
+    | WebhookOptions
+    | CommandOptions
+    | FileOptions
+    | JournalOptions
+)
 
 CHANNEL_OPTIONS: dict[str, type[ChannelOptions]] = {
     "slack": SlackOptions,
     "sentry": SentryOptions,
     "pagerduty": PagerDutyOptions,
+    "webhook": WebhookOptions,
+    "command": CommandOptions,
+    "file": FileOptions,
+    "journal": JournalOptions,
 }
 """Kind of channel -> what the file may say about it."""
 
@@ -30,7 +46,7 @@ def build(name: str, options: ChannelOptions, clock: Clock, notes: Notes) -> Cha
     return build_with(name, options, Tools(clock, lambda http: _http_client(http, clock), notes))
 
 
-def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:
+def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # noqa: PLR0911 - one a kind
     """Return the same, made of other tools."""
     match options:
         case SlackOptions():
@@ -39,6 +55,14 @@ def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:
             return SentryChannel(name, options, tools.http(options.http), tools.clock)
         case PagerDutyOptions():
             return PagerDutyChannel(name, options, tools.http(options.http))
+        case WebhookOptions():
+            return WebhookChannel(name, options, tools.http(options.http), tools.clock)
+        case CommandOptions():
+            return CommandChannel(name, options)
+        case FileOptions():
+            return FileChannel(name, options)
+        case JournalOptions():
+            return JournalChannel(name, options)
 
 
 def _http_client(options: HttpOptions, clock: Clock) -> HttpPort:

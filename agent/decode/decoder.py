@@ -9,9 +9,10 @@ import yaml
 
 from agent.decode.problems import nearest, sentence, shown_key
 from agent.decode.scalars import INVALID, NULL, is_known_tag, parse, shown, shown_items, shown_kind
-from agent.decode.schema import Key, Tagged, expected, keys_of, mark_of, one_of
+from agent.decode.schema import Key, Tagged, expected, keys_of, mark_of, named_secret, one_of
 from agent.decode.secrets import decode_secret
 from agent.decode.walk import Entry, Located, Place, Walk
+from agent.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +110,8 @@ class Decoder:
         if get_origin(hint) is tuple:
             return self._list(get_args(hint)[0], node, place)
         if get_origin(hint) is dict:
-            return self._named(get_args(hint)[1], node, place)
+            inner = get_args(hint)[1]
+            return self._secrets(node, place) if inner is Secret else self._named(inner, node, place)
         return self._scalar(hint, node, place, optional=optional)
 
     def _list(self, hint: Any, node: yaml.Node, place: Place) -> Any:
@@ -133,6 +135,21 @@ class Decoder:
         values = {}
         for name, entry in entries.items():
             values[name] = self._value(hint, entry.node, place.inside(name, entry.line))
+        return INVALID if any(value is INVALID for value in values.values()) else values
+
+    def _secrets(self, node: yaml.Node, place: Place) -> Any:
+        """Return secrets by names of the file's own, each given like any other secret (`NAME_file`)."""
+        entries = self._walk.entries(node, place)
+        if entries is None:
+            return INVALID
+        values: dict[str, Any] = {}
+        for spelling, entry in entries.items():
+            key, inner = named_secret(spelling), place.inside(spelling, entry.line)
+            if key.name in values:
+                self._walk.note(inner, sentence(f"only {one_of(key.spellings)}", "several of them"))
+                values[key.name] = INVALID
+                continue
+            values[key.name] = decode_secret(self._walk, key, spelling, entry.node, inner)
         return INVALID if any(value is INVALID for value in values.values()) else values
 
     def _tagged(self, mark: Tagged, node: yaml.Node, place: Place) -> Any:

@@ -12,7 +12,7 @@ from agent.decode.document import CORE
 from agent.decode.expand import escape
 from agent.decode.schema import Key, Tagged, keys_of, mark_of
 from agent.options import Unit
-from agent.secret import HIDDEN
+from agent.secret import HIDDEN, Secret
 from agent.units import BYTES, SECONDS, parse_duration, parse_percent, parse_rate, parse_size
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ def _value(hint: Any, value: Any) -> Any:
         return [_value(get_args(hint)[0], item) for item in value]
     if get_origin(hint) is dict:
         return {name: _value(get_args(hint)[1], item) for name, item in value.items()}
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return HIDDEN if value else ""
     return escape(value) if isinstance(value, str) else value
 
 

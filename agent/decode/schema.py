@@ -81,6 +81,13 @@ def keys_of(options: type) -> dict[str, Key]:
     return {key.name: key for key in keys}
 
 
+def named_secret(spelling: str) -> Key:
+    """Return the key of a secret that the file gives a name of its own, by one of its spellings."""
+    ending = next((suffix for suffix in SECRET_SUFFIXES if spelling.endswith(suffix)), "")
+    name = spelling.removesuffix(ending)
+    return Key(name, name, Secret, optional=False, spec=Spec(None, "", None), default=None)
+
+
 def _key(hint: Any, attribute: str, spec: Spec, default: Any, factory: Any) -> Key:
     kind, optional = unwrapped(hint)
     made = factory if factory is not MISSING else None if default is MISSING else lambda: default
