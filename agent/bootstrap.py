@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from agent.alerts.delivery import Deliverer
 from agent.alerts.outbox import Outbox
 from agent.clock import Clock
 from agent.config import Config, ConfigError, load
+from agent.daemon.course import course_of_change
 from agent.daemon.finding import Finder
 from agent.daemon.judge import Judge
 from agent.daemon.keeper import EVIDENCE_HOLD_S, IncidentKeeper
@@ -97,6 +99,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
         config_path=setting.config_path,
     )
     judge = Judge(config, Makeup())
+    keeper.course = partial(course_of_change, judge)
     finder = Finder(config, Discovery(), clock)
     parts = Parts(
         clock=clock,

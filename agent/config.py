@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from agent.alerts.channels import CHANNEL_OPTIONS, ChannelOptions
 from agent.alerts.options import Route
+from agent.alerts.runbook import LinkOptions
 from agent.config_checks import check_parts, check_whole, off_channels
 from agent.decode.decoder import Decoder
 from agent.decode.document import compose, read
@@ -77,6 +78,7 @@ class Config:
         factory=dict, describe="where alerts go, by a name of your own"
     )
     routes: tuple[Route, ...] = option((), describe="which alerts go where; without one, all go everywhere")
+    links: LinkOptions = option(factory=LinkOptions, describe="where the links of alerts lead")
     incidents: IncidentOptions = option(factory=IncidentOptions, describe="reminding and resolving")
     evidence: EvidenceOptions = option(factory=EvidenceOptions, describe="what a capture may take and cost")
     web: WebOptions | None = option(None, describe="health and metrics over HTTP")

@@ -290,6 +290,10 @@ class Alert:
     """What such an alert lists, a line each."""
     course: tuple[tuple[float, float], ...] = ()
     """The growth to draw: wall time and value, the oldest first, at most some hundred points."""
+    runbook_url: str = ""
+    """Where readers find the guide with its runbook; empty for the path of docs/guide.md."""
+    page_url: str = ""
+    """A page on the service or the host that readers can open; empty for none."""
 
     @property
     def dedup_key(self) -> str:

@@ -46,4 +46,9 @@ ALERTS: st.SearchStrategy[Alert] = st.builds(
     note=ANY_TEXT,
     probability=st.none() | st.floats(0.0, 1.0),
     kind=st.sampled_from(["", *map(str, Kind)]),
+    headline=st.just("") | ANY_TEXT,
+    items=_TEXTS,
+    course=st.lists(st.tuples(st.floats(0, 4e9), st.floats(0, 1e12)), max_size=20).map(tuple),
+    runbook_url=st.sampled_from(["", "https://wiki.example/guide"]),
+    page_url=st.sampled_from(["", "https://web-3.example/leakwatch?a=b&c=<d>"]),
 )

@@ -46,3 +46,12 @@ def host_of(text: str) -> str:
         return "the configured address"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     return f"{host}:{parts.port}" if parts.port else host
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a person can follow it: an http(s) URL with a host."""
+    try:
+        split_url(text)
+    except ValueError:
+        return False
+    return True

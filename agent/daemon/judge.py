@@ -90,6 +90,10 @@ class Judge:
         every = [one for w in watched for one in self._tracked[w.key].judged]
         self._detector.judge(range(self.rings.levels), every, t_s)
 
+    def knows(self, key: ProcessKey) -> bool:
+        """Whether a process was opened and not closed since."""
+        return key in self._tracked
+
     def tracked(self, key: ProcessKey) -> Tracked:
         """Return the series of a process that was opened."""
         return self._tracked[key]

@@ -63,6 +63,8 @@ class IncidentKeeper:
         self._suspects: dict[tuple[ProcessKey, Subject], float] = {}
         self._evidence: dict[str, Evidence] = {}
         self.last_alert_wall_s: dict[str, float] = {}
+        self.course: Callable[[Change], tuple[tuple[float, float], ...]] = lambda _: ()
+        """Tells the growth that an alert draws."""
 
     def reconfigure(self, config: Config, channels: Mapping[str, Channel]) -> None:
         """Tell by new routes and channels from now on; incidents stay open."""
@@ -166,7 +168,14 @@ class IncidentKeeper:
 
     def _tell(self, change: Change, now: Instant, entry: WatchEntry | None, labels: dict[str, str]) -> None:
         incident = change.incident
-        alert = replace(change.alert(self._host, labels), evidence=self._evidence.get(incident.incident_id))
+        links = self._config.links
+        alert = replace(
+            change.alert(self._host, labels),
+            evidence=self._evidence.get(incident.incident_id),
+            course=self.course(change),
+            runbook_url=links.runbook,
+            page_url=links.page,
+        )
         told = self._outbox.channels_told(incident.incident_id)
         own = entry.channels if entry else None
         names = channels_for(alert, self._channels, self._config.routes, own=own, told=told)

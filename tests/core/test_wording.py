@@ -157,7 +157,7 @@ def test_facts_name_every_figure_with_its_interval() -> None:
         "Percent of limit": "44.8% of 1 GB (memory.max of /system.slice/api.service)",
         "Duration": "2 h 30 min, since 2027-01-15 05:30 UTC",
         "Time to exhaustion": "about 23 h (20 h to 26 h)",
-        "Process": "gunicorn, pids 4211, 4212",
+        "Process": "gunicorn, pids 4211, 4212 on web-3",
         "Age": "30 h",
         "Evidence": "/var/lib/leakwatch/captures/7f3a9c21",
     }
@@ -174,7 +174,7 @@ def test_unknown_figures_say_so() -> None:
     assert told["Time to exhaustion"] == "not predicted"
     assert told["Growth since onset"] == "unknown"
     assert told["Duration"].endswith("since an unknown time")
-    assert told["Process"] == "gunicorn, pid 4211"
+    assert told["Process"] == "gunicorn, pid 4211 on web-3"
     assert told["Evidence"] == "none; take it with: leakwatch dump 4211"
 
 
@@ -187,7 +187,7 @@ def test_an_interval_without_an_end_ends_never() -> None:
 def test_many_pids_are_counted() -> None:
     told = dict(wording.facts(alert(pids=tuple(range(1, 9)))))
 
-    assert told["Process"] == "gunicorn, pids 1, 2, 3, 4, 5 and 3 more"
+    assert told["Process"] == "gunicorn, pids 1, 2, 3, 4, 5 and 3 more on web-3"
 
 
 def test_a_young_process_is_told_to_be_young() -> None:
@@ -196,14 +196,98 @@ def test_a_young_process_is_told_to_be_young() -> None:
     assert told["Age"] == "12 min, young: its baseline is not settled yet"
 
 
-def test_reasons_for_a_leak_come_first_and_are_eight_at_most() -> None:
-    mixed = tuple(Reason(str(i), passed=i % 2 == 1, text=f"reason {i}") for i in range(12))
-
-    assert wording.reasons(alert(reasons=mixed)) == (
-        *(f"for: reason {i}" for i in (1, 3, 5, 7, 9, 11)),
-        "against: reason 0",
-        "against: reason 2",
+def test_the_three_most_telling_reasons_are_told_and_all_are_kept_for_machines() -> None:
+    names = ("above-noise", "goes-on", "new-high", "made-up", "lasting", "descriptors")
+    mixed = (
+        Reason("urgent", passed=False, text="not urgent"),
+        *(Reason(name, passed=True, text=name) for name in names),
     )
+    told = alert(reasons=mixed)
+
+    assert wording.reasons(told) == ("for: descriptors", "for: lasting", "for: new-high")
+    assert wording.considerations(told)[3:] == (
+        "for: goes-on",
+        "for: above-noise",
+        "for: made-up",
+        "against: not urgent",
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "release"),
+    [
+        ({"release": "shop@2.4.1", "version": "9"}, ", release shop@2.4.1"),
+        ({"version": "2.4.1"}, ", release 2.4.1"),
+        ({"release": "", "team": "shop"}, ""),
+    ],
+    ids=str,
+)
+def test_the_release_is_told_by_its_label(labels: dict[str, str], release: str) -> None:
+    assert (
+        dict(wording.facts(alert(labels=labels)))["Process"] == f"gunicorn, pids 4211, 4212 on web-3{release}"
+    )
+
+
+def test_what_grows_is_told_with_the_growth() -> None:
+    assert dict(wording.facts(alert(kind=Kind.NATIVE)))["Growth since onset"] == "61 MB of native memory"
+
+
+@pytest.mark.parametrize("transition", [t for t in Transition if not t.ends])
+@pytest.mark.parametrize("kind", ["", *Kind])
+def test_the_first_line_fits_on_a_locked_phone(transition: Transition, kind: str) -> None:
+    told = later(2, transition, service="checkout-api", kind=kind, probability=0.97)
+
+    assert len(wording.first_line(told).partition(" (host ")[0]) <= 110
+
+
+NOTICE: dict[str, Any] = {
+    "headline": "12 services leak since 08:00",
+    "items": tuple(f"service-{i} leaks {i} MB/h" for i in range(30)),
+    "reasons": (),
+    "rate": None,
+    "command": "",
+    "labels": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "facts", "titles"),
+    [
+        (Event.STORM, ["critical, many incidents at once"], ["Incidents", "What to do"]),
+        (Event.WATCHER, ["critical, leakwatch itself"], ["What is wrong", "What to do"]),
+        (Event.CHANGE, [], ["What changed"]),
+    ],
+)
+def test_an_alert_with_a_headline_lists_what_it_is_about_and_no_figures(
+    event: Event, facts: list[str], titles: list[str]
+) -> None:
+    told = alert(event=event, **NOTICE)
+
+    assert wording.first_line(told) == "12 services leak since 08:00 (host web-3)"
+    assert [fact.value for fact in wording.facts(told)] == facts
+    assert [section.title for section in wording.sections(told)] == titles
+    assert wording.items(told)[0] == "service-0 leaks 0 MB/h"
+    assert wording.items(told)[-1] == "and 10 more"
+    assert len(wording.items(told)) == 21
+
+
+def test_sections_hold_what_an_alert_has() -> None:
+    told = {section.title: section.lines for section in wording.sections(alert(evidence=EVIDENCE))}
+
+    assert list(told) == ["Why", "Evidence", "What to do"]
+    assert told["Why"] == wording.reasons(alert())
+    assert wording.sections(later(2, Transition.RESOLVED, reasons=())) == ()
+
+
+def test_links_lead_where_the_configuration_says() -> None:
+    told = alert(runbook_url="https://wiki.example/leakwatch#top", page_url="http://web-3:9477/")
+
+    assert wording.links(told) == (
+        ("Runbook", "https://wiki.example/leakwatch#runbook-heap"),
+        ("Page", "http://web-3:9477/"),
+    )
+    assert "(https://wiki.example/leakwatch#runbook-heap)" in wording.next_step(told)
+    assert wording.links(alert()) == ()
 
 
 def test_findings_tell_what_could_not_be_taken() -> None:
@@ -278,7 +362,9 @@ def test_any_alert_has_words_on_single_bounded_lines(any_alert: Alert) -> None:
     lines = [wording.first_line(any_alert), *facts, *wording.reasons(any_alert), *wording.findings(any_alert)]
 
     assert all(line.isprintable() for line in lines)
-    assert max(map(len, lines)) <= 500
+    listed = [text for section in wording.sections(any_alert) for text in section.lines]
+    assert all(text.isprintable() for text in listed)
+    assert max(map(len, [*lines, *listed])) <= 500
     assert all(facts)
 
 
