@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.alerts.command import CommandOptions
+from agent.alerts.journal import JournalOptions
+from agent.alerts.jsonl import FileOptions
 from agent.alerts.options import HttpOptions, Route
 from agent.alerts.pagerduty import PagerDutyOptions
 from agent.alerts.sentry import SentryOptions
 from agent.alerts.slack import SlackOptions
+from agent.alerts.webhook import WebhookOptions
 from agent.config import Config, LogOptions, default_config, effective, parse
 from agent.decode.encode import write_duration, write_percent, write_rate, write_size
 from agent.detect.options import DetectOptions, Thresholds
@@ -57,6 +61,10 @@ CHANNELS: dict[str, Any] = {
     "slack": SlackOptions(Secret(""), HttpOptions(timeout_s=2.5)),
     "sentry": SentryOptions(Secret(""), environment="prod", release="yes"),
     "pages": PagerDutyOptions(Secret(""), severity=("warning", "critical")),
+    "hook": WebhookOptions(Secret(""), headers={"X-Token": Secret("<hidden>")}),
+    "program": CommandOptions(("/bin/sh", "-c", "exit ${?}"), timeout_s=2.5),
+    "lines": FileOptions("/var/log/alerts ${x}.jsonl", "0640"),
+    "journal": JournalOptions(),
 }
 CHOSEN = st.lists(st.sampled_from(sorted(CHANNELS)), min_size=1).map(tuple)
 
