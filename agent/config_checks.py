@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.alerts.alertmanager import AlertmanagerOptions, problem_of
 from agent.alerts.options import HttpOptions, Route
 from agent.decode.encode import write_percent, write_rate
 from agent.decode.problems import nearest, sentence, shown_key
@@ -226,6 +227,12 @@ def _web(walk: Walk, located: Located) -> None:
     _refuse(walk, located, "token", expected, found)
 
 
+def _alertmanager(walk: Walk, located: Located) -> None:
+    problem = problem_of(located.value)
+    if problem is not None:
+        _refuse(walk, located, *problem)
+
+
 _PART_CHECKS: dict[type, Callable[[Walk, Located], None]] = {
     Match: _match,
     Thresholds: _thresholds,
@@ -234,4 +241,5 @@ _PART_CHECKS: dict[type, Callable[[Walk, Located], None]] = {
     HttpOptions: _http,
     EvidenceOptions: _timeout,
     WebOptions: _web,
+    AlertmanagerOptions: _alertmanager,
 }

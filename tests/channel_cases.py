@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,13 +17,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 from alert_samples import alert
+from datadog_agent import listening
 from fakes import FakeClock
 from journals import entries_of, fields_of, listening_journal
 from sentry_sdk.envelope import Envelope
 
+from agent.alerts.alertmanager import AlertmanagerOptions
 from agent.alerts.base import Channel, DeliveryError
 from agent.alerts.channels import ChannelOptions, build, build_with
 from agent.alerts.command import CommandOptions
+from agent.alerts.datadog import DatadogOptions
+from agent.alerts.dogstatsd import MAX_EVENT_BYTES as MAX_DATADOG_BYTES
 from agent.alerts.journal import JournalOptions
 from agent.alerts.jsonl import FileOptions
 from agent.alerts.message import MAX_DOCUMENT_BYTES
@@ -130,6 +135,29 @@ def _silent_journal(folder: Path) -> JournalOptions:
     return JournalOptions(str(folder / "journal"))
 
 
+def _alertmanager(url: str, http: HttpOptions) -> AlertmanagerOptions:
+    return AlertmanagerOptions((f"{url}/prefix",), token=Secret("AlertmanagerTokenSecret"), http=http)
+
+
+@contextmanager
+def _listening_agent(folder: Path) -> Iterator[tuple[DatadogOptions, Callable[[], list[bytes]]]]:
+    with listening("unix", folder) as agent:
+        yield (
+            DatadogOptions(agent.address),
+            lambda: [line for line in agent.lines() if line.startswith(b"_e{")],
+        )
+
+
+def _no_agent(folder: Path) -> DatadogOptions:
+    return DatadogOptions(f"unix://{folder}/dsd.socket")
+
+
+def _aggregation_key(event: bytes) -> str:
+    found = re.search(rb"\|k:([^|]+)\|p:", event)
+    assert found
+    return found[1].decode()
+
+
 def _delivery(body: bytes) -> str:
     return str(json.loads(body)["delivery"])
 
@@ -177,10 +205,19 @@ HTTP: dict[str, HttpCase] = {
         key=_delivery,
         max_bytes=MAX_DOCUMENT_BYTES,
     ),
+    "alertmanager": HttpCase(
+        _alertmanager,
+        secrets=("AlertmanagerTokenSecret",),
+        path="/prefix/api/v2/alerts",
+        content_type="application/json",
+        key=lambda body: json.dumps(json.loads(body)[0]["labels"], sort_keys=True),
+        max_bytes=64_000,
+    ),
 }
 LOCAL: dict[str, LocalCase] = {
     "command": LocalCase(_told_command, _failing_command, key=_delivery, max_bytes=MAX_DOCUMENT_BYTES),
     "file": LocalCase(_written_file, _file_without_folder, key=_delivery, max_bytes=MAX_DOCUMENT_BYTES),
+    "datadog": LocalCase(_listening_agent, _no_agent, key=_aggregation_key, max_bytes=MAX_DATADOG_BYTES),
     "journal": LocalCase(_listening_journal, _silent_journal, key=_delivery_field, max_bytes=2**20),
 }
 

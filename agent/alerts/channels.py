@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.alerts.alertmanager import AlertmanagerChannel, AlertmanagerOptions
 from agent.alerts.command import CommandChannel, CommandOptions
+from agent.alerts.datadog import DatadogChannel, DatadogOptions
 from agent.alerts.journal import JournalChannel, JournalOptions
 from agent.alerts.jsonl import FileChannel, FileOptions
 from agent.alerts.pagerduty import PagerDutyChannel, PagerDutyOptions
@@ -27,6 +29,8 @@ ChannelOptions = (
     | CommandOptions
     | FileOptions
     | JournalOptions
+    | DatadogOptions
+    | AlertmanagerOptions
 )
 
 CHANNEL_OPTIONS: dict[str, type[ChannelOptions]] = {
@@ -37,6 +41,8 @@ CHANNEL_OPTIONS: dict[str, type[ChannelOptions]] = {
     "command": CommandOptions,
     "file": FileOptions,
     "journal": JournalOptions,
+    "datadog": DatadogOptions,
+    "alertmanager": AlertmanagerOptions,
 }
 """Kind of channel -> what the file may say about it."""
 
@@ -63,6 +69,10 @@ def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # 
             return FileChannel(name, options)
         case JournalOptions():
             return JournalChannel(name, options)
+        case DatadogOptions():
+            return DatadogChannel(name, options, tools.clock)
+        case AlertmanagerOptions():
+            return AlertmanagerChannel(name, options, tools)
 
 
 def _http_client(options: HttpOptions, clock: Clock) -> HttpPort:

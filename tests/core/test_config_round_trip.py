@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.alerts.alertmanager import AlertmanagerOptions
 from agent.alerts.command import CommandOptions
+from agent.alerts.datadog import DatadogOptions
 from agent.alerts.journal import JournalOptions
 from agent.alerts.jsonl import FileOptions
 from agent.alerts.options import HttpOptions, Route
@@ -65,6 +67,8 @@ CHANNELS: dict[str, Any] = {
     "program": CommandOptions(("/bin/sh", "-c", "exit ${?}"), timeout_s=2.5),
     "lines": FileOptions("/var/log/alerts ${x}.jsonl", "0640"),
     "journal": JournalOptions(),
+    "datadog": DatadogOptions("unixstream:///run/${x}", "fleet", {"env": "prod"}, per_process=True),
+    "prometheus": AlertmanagerOptions(("http://a:9093", "http://b:9093"), {"env": "prod"}, resend_s=30.0),
 }
 CHOSEN = st.lists(st.sampled_from(sorted(CHANNELS)), min_size=1).map(tuple)
 
