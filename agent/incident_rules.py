@@ -1,128 +1,112 @@
-"""The rules by which verdicts over time become transitions: opened, worsened, reminded, resolved, gone."""
+"""The rules by which verdicts over time become transitions: opened, again, worsened, updated, resolved."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from agent.incidents import Change, Incident, IncidentOptions, Member, Observation, incident_id
-from agent.model import Event, Instant, ProcessKey, State, Subject, Transition
+from agent.incident_ends import depart, depart_missing, release, succeed
+from agent.incident_parts import Member
+from agent.incident_updates import acknowledge, drifted, remind, speak_up, withhold
+from agent.incidents import (
+    Change,
+    Incident,
+    IncidentOptions,
+    Observation,
+    calm_words,
+    incident_id,
+    passed_s,
+    told_as,
+)
+from agent.model import Event, Instant, State, Subject, Transition
 from agent.units import format_duration
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
+__all__ = [
+    "acknowledge",
+    "calm_needed_s",
+    "depart",
+    "depart_missing",
+    "observe",
+    "release",
+    "remind",
+    "speak_up",
+    "succeed",
+    "withhold",
+]
 
 MAX_CALM_NEEDED_S = 6 * 3600.0
 """A leak of days is over when its floor has been flat for this long."""
 MAX_UNSEEN_S = 900.0
 """Time that nobody looked (the agent was down) counts as calm for at most this much a gap."""
-MAX_REMINDER_FACTOR = 4
-"""The time between two reminders doubles up to this many times the configured one."""
-MAX_GONE_MEMBERS = 20
-"""Of the processes that ended while the incident goes on, the latest so many are kept."""
+MAX_RELAPSES = 8
+"""The calm that is needed doubles with each relapse, so often at most."""
 
 _LIMITS = (Subject.HEAP_PERCENT, Subject.COLLECTIONS)
 """Subjects with a limit to stay below, not a floor to be flat."""
-_CALM_WORDS = {
-    Subject.HEAP_PERCENT: "below the threshold",
-    Subject.COLLECTIONS: "below the threshold",
-    Subject.THREADS: "thread count flat",
-    Subject.FDS: "descriptor count flat",
-    Subject.CHILDREN: "number of children flat",
-}
 
 
 def observe(
-    open_incident: Incident | None, seen: Observation, now: Instant, options: IncidentOptions
+    open_incident: Incident | None,
+    seen: Observation,
+    now: Instant,
+    options: IncidentOptions,
+    *,
+    quiet: bool = False,
 ) -> tuple[Incident | None, tuple[Change, ...]]:
     """Return the incident after one more verdict, and what people have to be told about it.
 
     `open_incident` is the one of the same service and subject, None where there is none. An incident that
-    comes back `ended` is over: store it with its change, and hand over None from then on.
+    comes back `ended` is over: store it with its change, and hand over None from then on, or the same for
+    as long as it may relapse. A `quiet` one is not updated: nobody would hear of it.
     Raises ValueError for an incident of another service or subject.
     """
     alarming = seen.verdict.state >= State.WARNING
-    if open_incident is None or open_incident.ended:
+    if open_incident is None:
         return _opened(seen, now) if alarming else (None, ())
     if (open_incident.service, open_incident.subject) != (seen.service, seen.verdict.subject):
         raise ValueError(f"incident {open_incident.incident_id} is not about {seen.service}")
+    if open_incident.ended:
+        return _after_the_end(open_incident, seen, now, options) if alarming else (None, ())
     known = open_incident.member(seen.process.key)
     if known is None and not alarming:
         return open_incident, ()
-    incident = open_incident.with_member(_seen_again(known, seen, now))
+    incident = replace(open_incident.with_member(_seen_again(known, seen, now)), orphaned=None)
     if alarming:
-        return _alarmed(incident, seen, now)
+        return _alarmed(incident, seen, now, quiet=quiet)
     return _calmed(incident, now, options)
 
 
-def depart(
-    incident: Incident, key: ProcessKey, now: Instant, why: str = "ended", *, held: bool = False
-) -> tuple[Incident, tuple[Change, ...]]:
-    """Return the incident after one of its processes is no longer there, or no longer watched (`why`).
+def may_relapse(ended: Incident, now: Instant, options: IncidentOptions) -> bool:
+    """Whether an alarm would be the same incident again: soon after it was resolved."""
+    return ended.resolved and 0 <= passed_s(ended.told, now) <= options.resolve_after_s
 
-    An incident that is `held` outlives its last process: restarts hide the leak that it is about.
+
+def calm_needed_s(member: Member, subject: Subject, options: IncidentOptions, relapses: int = 0) -> float:
+    """Return how long this member must be calm: as long as its growth took, within bounds.
+
+    Twice as long after each relapse: what comes and goes is told ever more seldom.
     """
-    member = incident.member(key)
-    if incident.ended or member is None or member.gone:
-        return incident, ()
-    incident = _forget_oldest_gone(incident.with_member(replace(member, gone=True)))
-    if incident.living or held:
-        return incident, ()
-    return _told(incident, Transition.GONE, member, now, _gone_note(incident, member, now, why))
+    growth_s = 0.0 if subject in _LIMITS else min(member.growth_s, MAX_CALM_NEEDED_S)
+    needed_s = max(options.resolve_after_s, growth_s)
+    doubled_s: float = needed_s * 2 ** min(relapses, MAX_RELAPSES)
+    return max(needed_s, min(doubled_s, MAX_CALM_NEEDED_S))
 
 
-def depart_missing(
-    incident: Incident,
-    alive: Collection[ProcessKey],
-    now: Instant,
-    why: str = "ended while the agent was down",
-    *,
-    held: bool = False,
+def _after_the_end(
+    ended: Incident, seen: Observation, now: Instant, options: IncidentOptions
 ) -> tuple[Incident, tuple[Change, ...]]:
-    """Return the incident after a restart of the agent or the host: members that are not `alive` depart."""
-    changes: tuple[Change, ...] = ()
-    for member in incident.living:
-        if member.key not in alive:
-            incident, changes = depart(incident, member.key, now, why, held=held)
-    return incident, changes
-
-
-def release(
-    incident: Incident, now: Instant, why: str, *, sound: bool
-) -> tuple[Incident, tuple[Change, ...]]:
-    """Return the incident after nothing holds it any more: over, unless a process of it alarms.
-
-    Resolved where later runs are `sound`, else gone with its processes; `why` is told.
-    """
-    if incident.ended or any(m.calm_since_t_s is None for m in incident.living):
-        return incident, ()
-    return _told(incident, Transition.RESOLVED if sound else Transition.GONE, incident.lead, now, why)
-
-
-def remind(incident: Incident, now: Instant, options: IncidentOptions) -> tuple[Incident, tuple[Change, ...]]:
-    """Return the incident after a look at the clock: told again when that is due.
-
-    Not while every living member is calm: what is about to be resolved is no news.
-    """
-    if incident.ended or all(m.calm_since_t_s is not None for m in incident.living):
-        return incident, ()
-    passed_s = _passed_s(incident.told, now)
-    if passed_s < 0:
-        return replace(incident, told=now), ()
-    if passed_s < _reminder_interval_s(incident.reminders, options):
-        return incident, ()
-    again = replace(incident, reminders=incident.reminders + 1)
-    next_s = _reminder_interval_s(again.reminders, options)
-    lasted = format_duration(_passed_s(incident.opened, now))
-    note = f"still going on after {lasted}; next reminder in {format_duration(next_s)}"
-    return _told(again, Transition.REMINDED, again.lead, now, note)
-
-
-def calm_needed_s(member: Member, subject: Subject, options: IncidentOptions) -> float:
-    """Return how long this member must be calm: as long as its growth took, within bounds."""
-    if subject in _LIMITS:
-        return options.resolve_after_s
-    return max(options.resolve_after_s, min(member.growth_s, MAX_CALM_NEEDED_S))
+    """Return the same incident opened again where it was resolved only just now, else a new one."""
+    fresh, changes = _opened(seen, now)
+    if not may_relapse(ended, now, options):
+        return fresh, changes
+    again = replace(
+        fresh,
+        incident_id=ended.incident_id,
+        opened=ended.opened,
+        sequence=ended.sequence,
+        relapses=ended.relapses + 1,
+    )
+    note = f"again, {format_duration(passed_s(ended.told, now))} after it was resolved"
+    return told_as(again, Transition.OPENED, fresh.lead, now, note)
 
 
 def _opened(seen: Observation, now: Instant) -> tuple[Incident, tuple[Change, ...]]:
@@ -137,8 +121,9 @@ def _opened(seen: Observation, now: Instant) -> tuple[Incident, tuple[Change, ..
         onset_wall_s=now.wall_s if verdict.onset_t_s is None else now.wall_at(verdict.onset_t_s),
         members=(member,),
         told=now,
+        sequence=0,
     )
-    return incident, (Change(Transition.OPENED, incident, member, now, ""),)
+    return told_as(incident, Transition.OPENED, member, now, "")
 
 
 def _seen_again(known: Member | None, seen: Observation, now: Instant) -> Member:
@@ -160,18 +145,20 @@ def _calm_since_t_s(known: Member | None, now: Instant) -> float:
     return min(now.t_s, known.calm_since_t_s + unseen_s)
 
 
-def _alarmed(incident: Incident, seen: Observation, now: Instant) -> tuple[Incident, tuple[Change, ...]]:
-    """Take over what the verdict says of the whole incident; only a higher severity is told."""
+def _alarmed(
+    incident: Incident, seen: Observation, now: Instant, *, quiet: bool
+) -> tuple[Incident, tuple[Change, ...]]:
+    """Take over what the verdict says of the whole incident; told are a higher severity and other figures."""
     verdict, lead = seen.verdict, incident.lead
     if verdict.event is Event.LEAK:
         incident = replace(incident, event=Event.LEAK)
     if lead.key == seen.process.key and verdict.onset_t_s is not None:
         incident = replace(incident, onset_wall_s=now.wall_at(verdict.onset_t_s))
-    if verdict.state <= incident.state:
-        return incident, ()
-    note = f"{incident.state} to {verdict.state} after {format_duration(_passed_s(incident.opened, now))}"
-    worse = replace(incident, state=verdict.state, reminders=0)
-    return _told(worse, Transition.WORSENED, lead, now, note)
+    if verdict.state > incident.state:
+        note = f"{incident.state} to {verdict.state} after {format_duration(passed_s(incident.opened, now))}"
+        worse = replace(incident, state=verdict.state, reminders=0, acknowledged=None)
+        return told_as(worse, Transition.WORSENED, lead, now, note)
+    return drifted(incident, now, quiet=quiet) if lead.key == seen.process.key else (incident, ())
 
 
 def _calmed(
@@ -180,53 +167,12 @@ def _calmed(
     living, subject = incident.living, incident.subject
     if any(m.calm_since_t_s is None for m in living):
         return incident, ()
-    if any(m.calm_s(now.t_s) < calm_needed_s(m, subject, options) for m in living):
+    if any(m.calm_s(now.t_s) < calm_needed_s(m, subject, options, incident.relapses) for m in living):
         return incident, ()
     calm_s = min(m.calm_s(now.t_s) for m in living)
-    note = f"{_CALM_WORDS.get(subject, 'floor flat')} for {format_duration(calm_s)}"
-    if len(living) < len(incident.members):
-        note += f"; {_processes(len(incident.members) - len(living))} ended before"
-    return _told(incident, Transition.RESOLVED, incident.lead, now, note)
-
-
-def _told(
-    incident: Incident, transition: Transition, lead: Member, now: Instant, note: str
-) -> tuple[Incident, tuple[Change, ...]]:
-    after = replace(incident, told=now, sequence=incident.sequence + 1, ended=transition.ends)
-    return after, (Change(transition, after, lead, now, note),)
-
-
-def _gone_note(incident: Incident, last: Member, now: Instant, why: str) -> str:
-    lasted = format_duration(_passed_s(incident.opened, now))
-    seen = "was not seen healthy"
-    if last.calm_since_t_s is not None:
-        words = _CALM_WORDS.get(incident.subject, "flat")
-        # The last look, not now: after a reboot the boot clocks cannot be compared.
-        seen = f"was {words} only for {format_duration(last.calm_s(last.seen_t_s))}"
-    return f"process {last.key.pid} {why}, {lasted} after the incident opened, and {seen}"
-
-
-def _forget_oldest_gone(incident: Incident) -> Incident:
-    gone = [m.key for m in incident.members if m.gone]
-    surplus = set(gone[: max(0, len(gone) - MAX_GONE_MEMBERS)])
-    if not surplus:
-        return incident
-    return replace(incident, members=tuple(m for m in incident.members if m.key not in surplus))
-
-
-def _passed_s(then: Instant, now: Instant) -> float:
-    """Return seconds between two instants; negative where no clock can tell.
-
-    The boot clock is right within one boot. It starts anew at a reboot, and then the wall clock has to do.
-    """
-    by_boot_s = now.t_s - then.t_s
-    return by_boot_s if by_boot_s >= 0 else now.wall_s - then.wall_s
-
-
-def _reminder_interval_s(reminders: int, options: IncidentOptions) -> float:
-    factor: int = min(MAX_REMINDER_FACTOR, 1 << min(reminders, 8))
-    return options.remind_every_s * factor
-
-
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
+    words = calm_words(subject)
+    note = f"{'floor flat' if words == 'flat' else words} for {format_duration(calm_s)}"
+    ended = len(incident.members) - len(living)
+    if ended:
+        note += f"; {'1 process' if ended == 1 else f'{ended} processes'} ended before"
+    return told_as(incident, Transition.RESOLVED, incident.lead, now, note)

@@ -6,14 +6,24 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
+from agent.incident_parts import (
+    Acknowledgement,
+    Drift,
+    Member,
+    Orphaned,
+    Withheld,
+    acknowledgement_from,
+    drift_from,
+    member_from,
+    orphaned_from,
+    withheld_from,
+)
 from agent.model import (
     Alert,
-    Estimate,
     Event,
     Instant,
     Process,
     ProcessKey,
-    Reason,
     State,
     Subject,
     Transition,
@@ -23,6 +33,16 @@ from agent.options import Duration, at_least, option
 
 ID_BYTES = 4
 """Eight hexadecimal digits: enough to be unique among the incidents that a state directory keeps."""
+MAX_REMINDER_FACTOR = 4
+"""The time between two reminders doubles up to this many times the configured one."""
+
+_CALM_WORDS = {
+    Subject.HEAP_PERCENT: "below the threshold",
+    Subject.COLLECTIONS: "below the threshold",
+    Subject.THREADS: "thread count flat",
+    Subject.FDS: "descriptor count flat",
+    Subject.CHILDREN: "number of children flat",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,11 @@ class IncidentOptions:
     resolve_after_s: Duration = option(
         1800.0, key="resolve_after", describe="least time a floor must be flat before the incident is over"
     )
+    storm_after: int = option(
+        10,
+        describe="so many incidents are told singly within 5m, further ones together as a storm",
+        check=at_least(1, "a whole number from 1"),
+    )
 
 
 class Observation(NamedTuple):
@@ -48,43 +73,6 @@ class Observation(NamedTuple):
     verdict: Verdict
     limit_source: str = ""
     """Where the verdict's limit was found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One affected process of the incident's service, as it was last seen."""
-
-    process: Process
-    verdict: Verdict
-    """The latest one, alarming or not."""
-    limit_source: str
-    seen_t_s: float
-    """When that verdict was handed over, on the boot clock."""
-    calm_since_t_s: float | None
-    """Since when no verdict alarmed, on the boot clock; None while it alarms."""
-    growth_s: float
-    """How long it had grown at the last alarm: from the verdict's onset to then."""
-    gone: bool = False
-
-    @property
-    def key(self) -> ProcessKey:
-        """Which life of which process."""
-        return self.process.key
-
-    @property
-    def state(self) -> State:
-        """How bad it was at the last look."""
-        return self.verdict.state
-
-    def calm_s(self, t_s: float) -> float:
-        """Return for how long it has been calm, in seconds."""
-        return 0.0 if self.calm_since_t_s is None else max(0.0, t_s - self.calm_since_t_s)
-
-    @property
-    def weight(self) -> tuple[bool, State, float, float]:
-        """What the leading member has most of: life, state, rate, growth."""
-        rate = self.verdict.rate.value if self.verdict.rate else 0.0
-        return not self.gone, self.state, rate, self.verdict.growth
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +95,20 @@ class Incident:
     sequence: int = 1
     """The number of the latest transition, from 1."""
     ended: bool = False
+    told_rate: float | None = None
+    """The growth an hour that people were told last."""
+    told_hours: float | None = None
+    """The hours to exhaustion that people were told last."""
+    drift: Drift | None = None
+    acknowledged: Acknowledgement | None = None
+    withheld: Withheld | None = None
+    storm: str = ""
+    """The storm that tells of it instead of messages of its own; empty where none does."""
+    orphaned: Orphaned | None = None
+    resolved: bool = False
+    """It has ended because it was sound, not because its process is gone."""
+    relapses: int = 0
+    """How often it came back soon after it was resolved."""
 
     @property
     def living(self) -> tuple[Member, ...]:
@@ -121,6 +123,14 @@ class Incident:
     def member(self, key: ProcessKey) -> Member | None:
         """Return the member of that process, gone or not."""
         return next((m for m in self.members if m.key == key), None)
+
+    def standing(self) -> str:
+        """Return why nobody hears of it at present, in a clause; empty where people do."""
+        if self.acknowledged:
+            return f"acknowledged by {self.acknowledged.by}"
+        if self.orphaned:
+            return "ended; a sound successor is waited for"
+        return f"told in storm {self.storm}" if self.storm else ""
 
     def with_member(self, member: Member) -> Incident:
         """Return the incident with this member added, or put in the place of its former self."""
@@ -143,7 +153,11 @@ class Incident:
                 "state": State(data["state"]),
                 "opened": Instant(*data["opened"]),
                 "told": Instant(*data["told"]),
-                "members": tuple(_member(m) for m in data["members"]),
+                "members": tuple(member_from(m) for m in data["members"]),
+                "drift": drift_from(data.get("drift")),
+                "acknowledged": acknowledgement_from(data.get("acknowledged")),
+                "withheld": withheld_from(data.get("withheld")),
+                "orphaned": orphaned_from(data.get("orphaned")),
             }
         )
 
@@ -194,33 +208,45 @@ class Change:
         )
 
 
+def told_as(
+    incident: Incident, transition: Transition, lead: Member, now: Instant, note: str
+) -> tuple[Incident, tuple[Change, ...]]:
+    """Return the incident after a transition, and the transition with the figures that it tells."""
+    verdict = lead.verdict
+    after = replace(
+        incident,
+        told=now,
+        sequence=incident.sequence + 1,
+        ended=transition.ends,
+        resolved=transition is Transition.RESOLVED,
+        told_rate=verdict.rate.value if verdict.rate else None,
+        told_hours=verdict.exhaustion_hours.value if verdict.exhaustion_hours else None,
+        drift=None,
+    )
+    return after, (Change(transition, after, lead, now, note),)
+
+
+def passed_s(then: Instant, now: Instant) -> float:
+    """Return seconds between two instants; negative where no clock can tell.
+
+    The boot clock is right within one boot. It starts anew at a reboot, and then the wall clock has to do.
+    """
+    by_boot_s = now.t_s - then.t_s
+    return by_boot_s if by_boot_s >= 0 else now.wall_s - then.wall_s
+
+
+def reminder_interval_s(reminders: int, options: IncidentOptions) -> float:
+    """Return the time from one message to the reminder after it: it doubles with each, up to four times."""
+    factor: int = min(MAX_REMINDER_FACTOR, 1 << min(reminders, 8))
+    return options.remind_every_s * factor
+
+
+def calm_words(subject: Subject) -> str:
+    """Return what a subject is while it does not alarm."""
+    return _CALM_WORDS.get(subject, "flat")
+
+
 def incident_id(service: str, subject: Subject, key: ProcessKey, opened_wall_s: float) -> str:
     """Return eight hexadecimal digits, the same for the same opening: a repeat cannot become a second."""
     text = "\0".join((service, subject, str(key), repr(opened_wall_s)))
     return hashlib.blake2s(text.encode("utf-8", "surrogatepass"), digest_size=ID_BYTES).hexdigest()
-
-
-def _member(data: dict[str, Any]) -> Member:
-    process = dict(data["process"])
-    return Member(
-        **data
-        | {
-            "process": Process(**process | {"key": ProcessKey(*process["key"])}),
-            "verdict": _verdict(data["verdict"]),
-        }
-    )
-
-
-def _verdict(data: dict[str, Any]) -> Verdict:
-    rate, exhaustion = data["rate"], data["exhaustion_hours"]
-    return Verdict(
-        **data
-        | {
-            "subject": Subject(data["subject"]),
-            "state": State(data["state"]),
-            "event": Event(data["event"]),
-            "rate": None if rate is None else Estimate(*rate),
-            "exhaustion_hours": None if exhaustion is None else Estimate(*exhaustion),
-            "reasons": tuple(Reason(**r) for r in data["reasons"]),
-        }
-    )

@@ -96,7 +96,9 @@ class Story:
         """Return what the newest verdict changes."""
         now = Instant(verdict.t_s, verdict.t_s)
         before = self._incident
-        after, changes = observe(before, Observation("recorded", _PROCESS, verdict), now, self._options)
+        seen = Observation("recorded", _PROCESS, verdict)
+        # Quiet: a recording is judged in a moment, and `_rate` tells other figures at its own pace.
+        after, changes = observe(before, seen, now, self._options, quiet=True)
         self._incident = None if after is None or after.ended else after
         if changes:
             return [self._transition(change, kind, verdict) for change in changes]

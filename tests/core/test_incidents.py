@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from incident_samples import WALL_S, at, process, seen
 
-from agent.incident_rules import MAX_GONE_MEMBERS, depart, depart_missing, observe, release, remind
+from agent.incident_ends import MAX_GONE_MEMBERS
+from agent.incident_rules import depart, depart_missing, observe, release, remind
 from agent.incidents import Change, Incident, IncidentOptions, Observation
 from agent.model import Alert, Event, Instant, State, Subject, Transition
 

@@ -1,0 +1,153 @@
+"""What a storm says and when: opened at once, updated while it grows, reminded, resolved with its last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from agent.incidents import passed_s, reminder_interval_s
+from agent.model import Alert, Event, Instant, Subject, Transition
+from agent.storms import WINDOW_S, Storm, end
+from agent.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from agent.incidents import IncidentOptions
+    from agent.model import State
+    from agent.storms import Entry, Weather
+
+MAX_ITEMS = 100
+MAX_NAMES = 6
+"""Services in the first line; the items tell all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One message of a storm, which every channel gets with what concerns it."""
+
+    transition: Transition
+    storm: Storm
+    """As it is after the message."""
+    heard_before: tuple[str, ...]
+    channels: tuple[str, ...]
+    """Who is told."""
+    at: Instant
+    note: str
+
+    def alert(self, channel: str, host: str) -> Alert:
+        """Return what one channel is told."""
+        storm, entries = self.storm, self.storm.entries_of(channel)
+        services = list(dict.fromkeys(entry.service for entry in _gravest_first(entries)))
+        known = channel in self.heard_before
+        return Alert(
+            incident_id=storm.storm_id,
+            sequence=storm.sequence,
+            transition=self.transition if known or self.transition.ends else Transition.OPENED,
+            event=Event.STORM,
+            subject=Subject.HEAP,
+            severity=_severity(entries, storm),
+            service=services[0] if len(services) == 1 else f"{len(services)} services",
+            host=host,
+            at_wall_s=self.at.wall_s,
+            since_wall_s=storm.begun.wall_s,
+            age_s=0.0,
+            pid=0,
+            process="",
+            command="",
+            rate=None,
+            growth=0.0,
+            current=0.0,
+            limit=None,
+            limit_source="",
+            exhaustion_hours=None,
+            reasons=(),
+            note=self.note,
+            headline=_headline(self.transition, storm, entries, services),
+            items=_items(entries),
+        )
+
+
+def settle(
+    weather: Weather, open_ids: Collection[str], now: Instant, options: IncidentOptions
+) -> tuple[Weather, tuple[News, ...]]:
+    """Return the weather after a look at the clock and at who is still open, and what is to be told.
+
+    A storm that comes back `ended` is over: store it with its news; it is no longer in the weather.
+    """
+    told: list[News] = []
+    for storm in weather.storms:
+        after = end(storm, open_ids)
+        news = _news(after, now, options)
+        if news is not None:
+            told.append(news)
+            after = news.storm
+        weather = weather.with_storm(after)
+    return replace(weather, storms=tuple(s for s in weather.storms if not s.ended)), tuple(told)
+
+
+def _news(storm: Storm, now: Instant, options: IncidentOptions) -> News | None:
+    if storm.told is None:
+        return _said(Transition.OPENED, storm, now, "")
+    since_told_s = passed_s(storm.told, now)
+    if all(entry.over for entry in storm.entries):
+        lasted = format_duration(passed_s(storm.begun, now))
+        note = f"all {len(storm.entries)} incidents of the storm are over, {lasted} after it began"
+        return _said(Transition.RESOLVED, storm, now, note)
+    fresh = [entry for entry in storm.entries if not entry.told]
+    if fresh and not 0 <= since_told_s < WINDOW_S:
+        note = f"{len(fresh)} more since the last message"
+        return _said(Transition.UPDATED, storm, now, note)
+    if not fresh and since_told_s >= reminder_interval_s(storm.reminders, options):
+        left = sum(not entry.over for entry in storm.entries)
+        note = f"{left} of {len(storm.entries)} incidents of the storm are still open"
+        return _said(Transition.REMINDED, replace(storm, reminders=storm.reminders + 1), now, note)
+    return None
+
+
+def _said(transition: Transition, storm: Storm, now: Instant, note: str) -> News:
+    """Return the message with the storm as it is after it; an update goes to whom it has news for."""
+    concerned = {name for entry in storm.entries if not entry.told for name in entry.channels}
+    everybody = {*storm.heard, *concerned}
+    fresh_only = transition in (Transition.OPENED, Transition.UPDATED)
+    channels = tuple(sorted(concerned if fresh_only else everybody))
+    after = replace(
+        storm,
+        entries=tuple(replace(entry, told=True) for entry in storm.entries),
+        told=now,
+        heard=tuple(sorted(everybody)),
+        sequence=storm.sequence + 1,
+        ended=transition.ends,
+    )
+    return News(transition, after, storm.heard, channels, now, note)
+
+
+def _gravest_first(entries: Collection[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: (entry.over, -entry.severity))
+
+
+def _severity(entries: Collection[Entry], storm: Storm) -> State:
+    return max((entry.severity for entry in entries), default=storm.severity)
+
+
+def _headline(transition: Transition, storm: Storm, entries: Collection[Entry], services: list[str]) -> str:
+    leak = all(entry.leaks for entry in entries)
+    named = ", ".join(services[:MAX_NAMES])
+    if len(services) > MAX_NAMES:
+        named += f" and {len(services) - MAX_NAMES} more"
+    if len(services) == 1:
+        what = f"{len(entries)} more incidents of one service"
+    else:
+        what = f"{len(services)} more services {'leak' if leak else 'have incidents'}"
+    began = datetime.fromtimestamp(storm.begun.wall_s, UTC).strftime("%H:%M UTC")
+    over = "over: " if transition.ends else ""
+    return f"{over}{what} since {began}: {named}"
+
+
+def _items(entries: Collection[Entry]) -> tuple[str, ...]:
+    ordered = _gravest_first(entries)
+    lines = [f"{'over: ' if entry.over else ''}{entry.line}" for entry in ordered[:MAX_ITEMS]]
+    if len(ordered) > MAX_ITEMS:
+        lines.append(f"and {len(ordered) - MAX_ITEMS} more: leakwatch incidents lists them")
+    return tuple(lines)
