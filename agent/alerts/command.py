@@ -15,7 +15,6 @@ from agent.alerts.base import DeliveryError
 from agent.alerts.message import delivery_id, document, encoded
 from agent.options import Duration, at_least, option
 from agent.text import one_line
-from agent.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +87,7 @@ class CommandChannel:
         output, in_time = _finish(process, self._timeout_s)
         if not in_time:
             raise DeliveryError(
-                self._sentence(f"was killed after {format_duration(self._timeout_s)}", output)
+                self._sentence(f"was killed after {self._timeout_s:g} s", output)
             )
         self._judge(process.returncode, output)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def document(alert: Alert) -> dict[str, Any]:
         "next_step": next_step(alert),
         "links": [{"text": link.text, "url": one_line(link.address, MAX_URL_CHARS)} for link in links(alert)],
         "items": _values(alert.items, MAX_ITEMS),
-        "course": [[at, value] for at, value in alert.course[-MAX_POINTS:]],
+        "course": [list(point) for point in alert.course[-MAX_POINTS:] if all(map(math.isfinite, point))],
     }
 
 
