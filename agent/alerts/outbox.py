@@ -4,82 +4,55 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from agent.alerts import deliveries, merging
+from agent.alerts.backlog import Backlog, Job
+from agent.alerts.deliveries import BATCH, COLUMNS, Delivery
+from agent.alerts.ledger import Ledger, store_storm, store_story
+from agent.alerts.merging import MAX_PENDING, Shed
 from agent.alerts.notes import StoredNotes
-from agent.alerts.state_file import StateFile, count_pending
+from agent.alerts.state_file import StateFile
+from agent.alerts.state_schema import count_pending
 from agent.incidents import Incident
 from agent.logs import log_event
 from agent.model import Alert, Event, Evidence
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from agent.alerts.deliveries import Row
+    from agent.alerts.state_schema import Work
     from agent.model import Instant
+    from agent.storms import Storm
 
 logger = logging.getLogger(__name__)
 
 MAX_WAIT_S = 3600.0
 """No delivery waits longer than this for its next attempt."""
-KEEP_SENT_S = 30 * 86400.0
-KEEP_PARKED_S = 90 * 86400.0
 PRUNE_EVERY_S = 86400.0
-MAX_PENDING = 20_000
-"""So many deliveries wait at most; beyond it what is outdated is merged, then the oldest are given up."""
 NEARLY_FULL = MAX_PENDING * 9 // 10
 TELL_SET_ASIDE_S = 3600.0
 """How long a corrupt state that was set aside counts as trouble."""
-BATCH = 100
-"""Deliveries handed out at once: a long queue is never in memory as a whole."""
-
-_COLUMNS = "id, channel, alert, attempts, state, last_error, created_wall_s"
-_HEADS = """FROM deliveries AS d
-    WHERE d.state = 'pending' AND (:channel IS NULL OR d.channel = :channel) AND NOT EXISTS (
-        SELECT 1 FROM deliveries AS earlier WHERE earlier.state = 'pending'
-        AND earlier.incident_id = d.incident_id AND earlier.channel = d.channel
-        AND earlier.sequence < d.sequence)"""
-"""The first pending one of each incident and channel: a resolve never overtakes its trigger."""
-_READY_WALL_S = """max(
-    CASE WHEN attempts = 0 OR :now < attempted_wall_s THEN :now ELSE next_attempt_wall_s END,
-    CASE WHEN :now < created_wall_s THEN :now ELSE hold_until_wall_s END)"""
-"""When it may be sent. A clock that stands before what is past was set back: then no wait holds."""
-
-_FIRING = f"""SELECT {_COLUMNS} FROM deliveries AS d
-    WHERE d.channel = :channel AND d.state = 'sent' AND d.sequence = (
-        SELECT max(latest.sequence) FROM deliveries AS latest WHERE latest.incident_id = d.incident_id
-        AND latest.channel = d.channel AND latest.state = 'sent')
-    AND NOT EXISTS (SELECT 1 FROM incidents WHERE incidents.id = d.incident_id AND NOT incidents.open)
-    AND NOT EXISTS (
-        SELECT 1 FROM deliveries AS later WHERE later.incident_id = d.incident_id
-        AND later.channel = d.channel AND later.sequence > d.sequence
-        AND json_extract(later.alert, '$.transition') IN ('resolved', 'gone'))
-    ORDER BY d.created_wall_s, d.rowid"""  # noqa: S608 - constants
-"""Storms and troubles of the watcher have no incident: they are open until their end is recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One alert on its way to one channel."""
+def _nothing() -> None:
+    """Do nothing: nobody waits to send."""
 
-    delivery_id: str
-    channel: str
-    alert: Alert
-    attempts: int
-    """Failed ones so far."""
-    state: str
-    """One of "pending", "sent" and "parked"."""
-    last_error: str
-    created_wall_s: float
+
+def _nothing_first(_: sqlite3.Connection) -> None:
+    """Store nothing besides the deliveries."""
 
 
 class Outbox:
     """The transactional outbox (https://microservices.io/patterns/data/transactional-outbox.html).
 
-    At least once: what is recorded is handed out by `due` until it is marked sent or parked, through
-    restarts, a full disk (kept in memory meanwhile) and clock steps. Safe for any thread.
+    At least once: what is recorded is handed out by `due` until it is marked sent or parked, or told by a
+    later one of its incident, through restarts, a full disk (kept in memory meanwhile) and clock steps.
+    After `write_behind` nothing that a tick asks for waits for the disk. Safe for any thread.
     Raises OSError when the file can neither be opened nor made, StateFileError when a newer version wrote it.
     """
 
@@ -87,18 +60,26 @@ class Outbox:
         self._file = StateFile(path)
         self._pruned_wall_s: float | None = None
         self._set_aside_t_s: float | None = None
+        self._backlog: Backlog | None = None
+        self._stored: Callable[[], None] = _nothing
         self.notes = StoredNotes(self._file)
         """What channels keep about incidents."""
+        self.ledger = Ledger(self._file, lambda work: self._store(Job(work)))
 
     @property
     def adrift(self) -> bool:
         """Whether the state cannot be written at present and alerts are kept in memory only."""
         return self._file.adrift
 
+    def write_behind(self, stored: Callable[[], None]) -> None:
+        """Write on a thread of its own from now on; `stored` is called when there is something to send."""
+        self._stored = stored
+        self._backlog = Backlog(self._file, self._wrote)
+
     def troubles(self, now: Instant) -> tuple[str, ...]:
         """Return what is wrong with the outbox itself, a sentence each; of a state set aside for an hour."""
         found = []
-        waiting = self._file.run(count_pending)
+        waiting = self._file.read(count_pending) + len(self._unwritten())
         if self.adrift:
             found.append("the state cannot be written; alerts are kept in memory and lost if leakwatch ends")
         if why := self._file.set_aside:
@@ -116,27 +97,48 @@ class Outbox:
         alerts: Sequence[tuple[str, Alert]],
         now: Instant,
         hold_s: float = 0.0,
+        *,
+        story: Alert | None = None,
+        quiet_until_wall_s: Mapping[str, float] | None = None,
     ) -> None:
-        """Store the incident's new state and an alert for each channel named, all or nothing.
+        """Store the incident's new state, its story and an alert for each channel named, all or nothing.
+
+        `story` is the transition where no channel is told of it.
 
         With `hold_s` the alerts wait for their evidence (`release`), at most so long: decided so that the
         first message carries its evidence where that is quick, and never waits for one that is not.
-        Recording the same transition again changes nothing.
+        A channel whose hours are quiet waits until the wall time given. Recording the same transition again
+        changes nothing.
         """
-        hold_until_wall_s = now.wall_s + hold_s
-        rows = [_new_row(channel, alert, now, hold_until_wall_s) for channel, alert in alerts]
-        self._file.run(lambda c: _record(c, incident, rows, now))
+        told = story or next((alert for _, alert in alerts), None)
+
+        def first(connection: sqlite3.Connection) -> None:
+            deliveries.store_incident(connection, incident, now)
+            if told is not None:
+                store_story(connection, told)
+
+        self._store_rows(_rows(alerts, now, hold_s, quiet_until_wall_s or {}), first)
         self._prune(now)
 
-    def record_notices(self, alerts: Sequence[tuple[str, Alert]], now: Instant) -> None:
-        """Store alerts that belong to no incident of a service (storm, watcher, change), all or nothing."""
-        rows = [_new_row(channel, alert, now, now.wall_s) for channel, alert in alerts]
-        self._file.run(lambda c: _insert(c, rows))
+    def record_notices(
+        self,
+        alerts: Sequence[tuple[str, Alert]],
+        now: Instant,
+        *,
+        storm: Storm | None = None,
+        quiet_until_wall_s: Mapping[str, float] | None = None,
+    ) -> None:
+        """Store alerts that belong to no incident of a service (storm, watcher, change), all or nothing.
+
+        With a `storm` also what became of it.
+        """
+        rows = _rows(alerts, now, 0.0, quiet_until_wall_s or {})
+        self._store_rows(rows, _nothing_first if storm is None else lambda c: store_storm(c, storm, now))
         self._prune(now)
 
     def save(self, incident: Incident, now: Instant) -> None:
         """Store what became of an incident without anybody being told."""
-        self._file.run(lambda c: _record(c, incident, [], now))
+        self._store(Job(lambda c: deliveries.store_incident(c, incident, now)))
 
     def open_incidents(self) -> list[Incident]:
         """Return every incident that has not ended, the oldest first."""
@@ -149,22 +151,40 @@ class Outbox:
 
         Of an incident and channel only the first pending one: later ones follow when it is sent or parked.
         """
-        ready = f"{_READY_WALL_S} <= :now ORDER BY created_wall_s, rowid LIMIT {BATCH}"
-        query = f"SELECT {_COLUMNS} {_HEADS} AND {ready}"
-        values = {"now": now.wall_s, "channel": channel}
-        rows = self._file.run(lambda c: c.execute(query, values).fetchall())
+        rows = self._file.read(lambda c: deliveries.due(c, now, channel))
         return [delivery for row in rows if (delivery := self._read(row)) is not None]
 
     def next_due_s(self, now: Instant, channel: str | None = None) -> float | None:
         """Return in how many seconds something can be sent; None when nothing waits."""
-        query = f"SELECT min({_READY_WALL_S}) {_HEADS}"
-        values = {"now": now.wall_s, "channel": channel}
-        (ready_wall_s,) = self._file.run(lambda c: c.execute(query, values).fetchone())
+        ready_wall_s = self._file.read(lambda c: deliveries.ready_wall_s(c, now, channel))
         return None if ready_wall_s is None else max(0.0, ready_wall_s - now.wall_s)
 
     def release(self, incident_id: str, sequence: int, evidence: Evidence | None) -> None:
         """Write the evidence into the alerts of that transition that are still unsent, and end their wait."""
-        self._file.run(lambda c: _release(c, incident_id, sequence, evidence))
+        self._store(Job(lambda c: deliveries.release(c, incident_id, sequence, evidence)))
+
+    def gather(self, delivery: Delivery, why: str, *, late: bool) -> Delivery | None:
+        """Return what to send in the place of a due delivery; None when it does not wait any more.
+
+        A late one is told by a later one of its incident, where that says better what it says, with `why` it
+        could not be told before.
+        """
+        found = self._file.run(lambda c: merging.gather(c, delivery, why, late=late))
+        if found is None:
+            return None
+        chosen, merged = found
+        if merged:
+            alert = chosen.alert
+            log_event(
+                logger,
+                "merged",
+                incident=alert.incident_id,
+                transition=alert.transition,
+                channel=chosen.channel,
+                earlier=merged,
+                why=why or "they waited for long",
+            )
+        return chosen
 
     def mark_sent(self, delivery_id: str, now: Instant) -> None:
         """Note that the channel has taken it."""
@@ -189,7 +209,7 @@ class Outbox:
 
     def firing(self, channel: str) -> tuple[Alert, ...]:
         """Return the newest sent alert of everything that is open and that this channel was told of."""
-        rows = self._file.run(lambda c: c.execute(_FIRING, {"channel": channel}).fetchall())
+        rows = self._file.read(lambda c: deliveries.firing(c, channel))
         alerts = [delivery.alert for row in rows if (delivery := self._read(row)) is not None]
         return tuple(a for a in alerts if not a.transition.ends and a.event is not Event.CHANGE)
 
@@ -211,124 +231,93 @@ class Outbox:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many deliveries each channel has in each state."""
-        query = "SELECT channel, state, count(*) FROM deliveries GROUP BY channel, state ORDER BY channel"
         counts: dict[str, dict[str, int]] = {}
-        for channel, state, count in self._file.run(lambda c: c.execute(query).fetchall()):
+        for channel, state, count in self._file.read(deliveries.counts):
             counts.setdefault(channel, {})[state] = count
+        for channel, count in Counter(channel for _, channel in self._unwritten()).items():
+            of_channel = counts.setdefault(channel, {})
+            of_channel["pending"] = of_channel.get("pending", 0) + count
         return counts
 
     def parked(self) -> list[Delivery]:
         """Return what was given up, the latest first, at most `BATCH`."""
         query = (
-            f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'parked'"  # noqa: S608 - constants
+            f"SELECT {COLUMNS} FROM deliveries WHERE state = 'parked'"  # noqa: S608 - constants
             f" ORDER BY created_wall_s DESC, rowid DESC LIMIT {BATCH}"
         )
-        rows = self._file.run(lambda c: c.execute(query).fetchall())
+        rows = self._file.read(lambda c: c.execute(query).fetchall())
         return [delivery for row in rows if (delivery := self._read(row)) is not None]
 
     def channels_told(self, incident_id: str) -> frozenset[str]:
         """Return the channels that were told of an incident, or will be: those that hear of its end."""
+        unwritten = {channel for incident, channel in self._unwritten() if incident == incident_id}
         query = "SELECT DISTINCT channel FROM deliveries WHERE incident_id = ? AND state != 'parked'"
-        rows = self._file.run(lambda c: c.execute(query, (incident_id,)).fetchall())
-        return frozenset(name for (name,) in rows)
+        rows = self._file.read(lambda c: c.execute(query, (incident_id,)).fetchall())
+        return frozenset(unwritten.union(name for (name,) in rows))
 
     def close(self) -> None:
-        """Close the file; nothing may be asked afterwards."""
-        self._file.close()
+        """Write what waits to be written and close the file; nothing may be asked afterwards."""
+        backlog, self._backlog = self._backlog, None
+        if backlog is None or backlog.close():
+            self._file.close()
+
+    def _store_rows(self, rows: Sequence[Row], first: Work[None] = _nothing_first) -> None:
+        """Do `first` and write new deliveries in one transaction, within the bound of what may wait."""
+
+        def work(connection: sqlite3.Connection) -> Shed | None:
+            first(connection)
+            deliveries.insert(connection, rows)
+            return merging.shed(connection) if rows else None
+
+        self._store(Job(work, tuple((row[1], row[3]) for row in rows)))
+
+    def _store(self, job: Job) -> None:
+        if self._backlog is not None:
+            self._backlog.put(job)
+        else:
+            self._wrote([self._file.run(job.work)])
+
+    def _wrote(self, results: Sequence[object]) -> None:
+        """Say aloud what was shed, and that there is something to send."""
+        for shed in (result for result in results if isinstance(result, Shed)):
+            why = f"the outbox is full: {MAX_PENDING} deliveries wait"
+            pairs = {"merged": shed.merged, "parked": shed.parked}
+            log_event(logger, "parked", level=logging.ERROR, why=why, **pairs)
+        self._stored()
+
+    def _unwritten(self) -> list[tuple[str, str]]:
+        return [] if self._backlog is None else self._backlog.unwritten()
 
     def _update(self, delivery_id: str, change: str, *values: object) -> None:
         statement = f"UPDATE deliveries SET {change} WHERE id = ? AND state = 'pending'"  # noqa: S608 - constants
         self._file.run(lambda c: c.execute(statement, (*values, delivery_id)).rowcount)
 
-    def _read(self, row: tuple[str, str, str, int, str, str, float]) -> Delivery | None:
-        delivery_id, channel, text, attempts, state, last_error, created_wall_s = row
-        try:
-            alert = Alert.from_json(json.loads(text))
-        except (KeyError, TypeError, ValueError) as error:
-            if state == "pending":
-                why = f"the stored alert cannot be read by this version: {type(error).__name__}"
-                self.park(delivery_id, why)
-                log_event(logger, "parked", level=logging.ERROR, delivery=delivery_id, why=why)
-            return None
-        return Delivery(delivery_id, channel, alert, attempts, state, last_error, created_wall_s)
+    def _read(self, row: Row) -> Delivery | None:
+        delivery_id, channel, text, *rest = row
+        alert = deliveries.read_alert(text)
+        if alert is not None:
+            return Delivery(delivery_id, channel, alert, *rest)
+        if "pending" in rest:
+            why = "the stored alert cannot be read by this version"
+            self.park(delivery_id, why)
+            log_event(logger, "parked", level=logging.ERROR, delivery=delivery_id, why=why)
+        return None
 
     def _prune(self, now: Instant) -> None:
         if self._pruned_wall_s is not None and abs(now.wall_s - self._pruned_wall_s) < PRUNE_EVERY_S:
             return
         self._pruned_wall_s = now.wall_s
-        self._file.run(lambda c: _prune(c, now.wall_s))
+        self._store(Job(lambda c: deliveries.prune(c, now.wall_s)))
 
 
-def _new_row(channel: str, alert: Alert, now: Instant, hold_until_wall_s: float) -> tuple[object, ...]:
-    delivery_id = f"{alert.incident_id}/{alert.sequence}/{channel}"
-    text = json.dumps(alert.to_json())
-    key = (delivery_id, alert.incident_id, alert.sequence, channel)
-    return *key, text, now.wall_s, hold_until_wall_s
-
-
-def _record(
-    connection: sqlite3.Connection, incident: Incident, rows: Sequence[tuple[object, ...]], now: Instant
-) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO incidents VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            incident.incident_id,
-            incident.service,
-            str(incident.subject),
-            not incident.ended,
-            json.dumps(incident.to_json()),
-            now.wall_s,
-        ),
-    )
-    _insert(connection, rows)
-
-
-def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
-    connection.executemany(
-        "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, alert,"
-        " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
-
-
-def _release(
-    connection: sqlite3.Connection, incident_id: str, sequence: int, evidence: Evidence | None
-) -> None:
-    waiting = "incident_id = ? AND sequence = ? AND state = 'pending'"
-    found = connection.execute(f"SELECT id, alert FROM deliveries WHERE {waiting}", (incident_id, sequence))  # noqa: S608 - constants
-    for delivery_id, text in found.fetchall():
-        data = json.loads(text)
-        if evidence is not None:
-            data["evidence"] = {
-                "directory": evidence.directory,
-                "gist": evidence.gist,
-                "missing": evidence.missing,
-                "files": evidence.files,
-            }
-        connection.execute(
-            "UPDATE deliveries SET alert = ?, hold_until_wall_s = created_wall_s WHERE id = ?",
-            (json.dumps(data), delivery_id),
-        )
-
-
-def _prune(connection: sqlite3.Connection, now_wall_s: float) -> None:
-    """Forget what is long over. Deliveries of an open incident stay: they say who hears of its end."""
-    old = (
-        "(state = 'sent' AND created_wall_s < ? OR state = 'parked' AND created_wall_s < ?)"
-        " AND incident_id NOT IN (SELECT id FROM incidents WHERE open)"
-    )
-    ages = (now_wall_s - KEEP_SENT_S, now_wall_s - KEEP_PARKED_S)
-    connection.execute(f"DELETE FROM deliveries WHERE {old}", ages)  # noqa: S608 - constants
-    connection.execute(
-        "DELETE FROM incidents WHERE NOT open AND updated_wall_s < ?"
-        " AND id NOT IN (SELECT incident_id FROM deliveries)",
-        (now_wall_s - KEEP_SENT_S,),
-    )
-    for table in ("notes", "story", "acknowledgements"):
-        connection.execute(
-            f"DELETE FROM {table} WHERE incident_id NOT IN (SELECT id FROM incidents)"  # noqa: S608 - constants
-            " AND incident_id NOT IN (SELECT incident_id FROM deliveries)"
-        )
+def _rows(
+    alerts: Sequence[tuple[str, Alert]], now: Instant, hold_s: float, quiet_until_wall_s: Mapping[str, float]
+) -> list[Row]:
+    held_s = now.wall_s + hold_s
+    return [
+        deliveries.new_row(channel, alert, now, max(held_s, quiet_until_wall_s.get(channel, held_s)))
+        for channel, alert in alerts
+    ]
 
 
 def _read_incident(incident_id: str, text: str) -> Incident | None:

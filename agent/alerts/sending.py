@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.alerts.base import Channel
-    from agent.alerts.outbox import Delivery, Outbox
+    from agent.alerts.deliveries import Delivery
+    from agent.alerts.outbox import Outbox
     from agent.clock import Clock
     from agent.model import Alert, Instant
 
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 30.0
 """A worker looks again after this also when nothing is known to be due: the clock may have been set."""
+LATE_S = 60.0
+"""What waited for longer may be told by a later alert of its incident, also when no attempt failed."""
 LEAST_WAIT_S = 0.2
 """A worker never spins, whatever the clocks say."""
 
@@ -91,13 +94,18 @@ class Sender:
     def drain(self, now: Instant) -> int:
         """Try everything that is due at `now`, each at most once, and return how many attempts that was."""
         tried: set[str] = set()
+        attempts = 0
         while self._may_send(now) and (batch := self._untried(now, tried)):
             for delivery in batch:
                 if not self._may_send(now):
                     break
                 tried.add(delivery.delivery_id)
-                self._attempt(delivery)
-        return len(tried)
+                chosen = self._gather(delivery, now)
+                if chosen is not None:
+                    tried.add(chosen.delivery_id)
+                    attempts += 1
+                    self._attempt(chosen)
+        return attempts
 
     def _may_send(self, now: Instant) -> bool:
         return not (self._stopping.is_set() or self.retired or self._breaker.wait_s(now))
@@ -110,6 +118,14 @@ class Sender:
         """
         present = max(now, self._clock.now(), key=lambda instant: instant.wall_s)
         return [d for d in self._outbox.due(present, self.name) if d.delivery_id not in tried]
+
+    def _gather(self, delivery: Delivery, now: Instant) -> Delivery | None:
+        """Return what to send in the place of a delivery that came late, else the delivery itself."""
+        failed, created_wall_s = self._breaker.failed, delivery.created_wall_s
+        held_up = failed is not None and created_wall_s <= failed.wall_s
+        late = delivery.attempts > 0 or held_up or now.wall_s - created_wall_s >= LATE_S
+        why = delivery.last_error or (self._breaker.why if held_up else "")
+        return self._outbox.gather(delivery, why, late=late)
 
     def _attempt(self, delivery: Delivery) -> None:
         channel = self._channel

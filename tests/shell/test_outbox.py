@@ -9,7 +9,8 @@ import pytest
 from fakes import FakeClock
 from incident_samples import opened
 
-from agent.alerts.outbox import KEEP_SENT_S, MAX_WAIT_S, Outbox
+from agent.alerts.deliveries import KEEP_SENT_S
+from agent.alerts.outbox import MAX_WAIT_S, Outbox
 from agent.model import Alert, Evidence, Transition
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from fakes import FakeClock
 from incident_samples import opened
 
 from agent.alerts.outbox import Outbox
-from agent.alerts.state_file import StateFileError
+from agent.alerts.state_schema import StateFileError
 from agent.model import Alert, Transition
 
 if TYPE_CHECKING:
