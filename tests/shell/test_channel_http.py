@@ -79,6 +79,7 @@ def test_an_untrusted_certificate_is_named_and_a_ca_bundle_heals_it(tmp_path: Pa
             assert "the certificate is not trusted (self" in str(error)
             assert str(error).endswith("); see ca_bundle")
             assert not error.permanent
+            assert not [secret for secret in HTTP[kind].secrets if secret in full_text(error)]
         assert receiver.requests == []
 
         for kind in HTTP_KINDS:
