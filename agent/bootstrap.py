@@ -19,6 +19,7 @@ from agent.clock import Clock
 from agent.config import Config, ConfigError, load
 from agent.daemon.course import course_of_change
 from agent.daemon.finding import Finder
+from agent.daemon.gauges import Gauges
 from agent.daemon.judge import Judge
 from agent.daemon.keeper import EVIDENCE_HOLD_S, IncidentKeeper
 from agent.daemon.lineage import Lineage
@@ -81,6 +82,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     stack.callback(outbox.close)
     channels = build_channels(config, clock, outbox.notes)
     deliverer = Deliverer(outbox, channels, clock)
+    outbox.write_behind(deliverer.wake)
     deliverer.start()
     stack.callback(deliverer.stop, STOP_TIMEOUT_S)
     captures = CaptureWorker(Captures(setting.state_dir / CAPTURES, config.evidence))
@@ -89,12 +91,15 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     hold_s = EVIDENCE_HOLD_S * setting.time_scale
     keeper = IncidentKeeper(config, host, outbox, channels, captures, deliverer.wake, hold_s)
     notifier = Notifier(setting.environ)
+    gauges = Gauges(config, host)
+    stack.callback(gauges.stop, STOP_TIMEOUT_S)
     publisher = Publisher(
         config,
         clock.now(),
         keeper=keeper,
         outbox=outbox,
         notifier=notifier,
+        gauges=gauges,
         state_dir=setting.state_dir,
         config_path=setting.config_path,
     )

@@ -7,6 +7,7 @@ with listening("udp", tmp_path) as agent:
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from contextlib import contextmanager
@@ -49,27 +50,22 @@ class Listener:
         self._connections.clear()
 
     def _receive(self, *, wait: bool) -> bytes:
-        try:
-            if self._socket.type == socket.SOCK_STREAM:
-                return self._receive_framed(wait=wait)
-            self._socket.settimeout(PATIENCE_S if wait else 0.0)
-            return self._socket.recv(MAX_DATAGRAM_BYTES)
-        except BlockingIOError:
+        """Return the next datagram; empty when none comes."""
+        ready, _, _ = select.select([self._socket, *self._connections], [], [], PATIENCE_S if wait else 0.0)
+        if not ready:
             return b""
-
-    def _receive_framed(self, *, wait: bool) -> bytes:
-        for connection in self._connections:
-            connection.settimeout(0.0)
-            try:
-                head = connection.recv(4, socket.MSG_WAITALL)
-            except BlockingIOError:
-                continue
-            if head:
-                connection.settimeout(PATIENCE_S)
-                return connection.recv(struct.unpack("<I", head)[0], socket.MSG_WAITALL)
-        self._socket.settimeout(PATIENCE_S if wait else 0.0)
-        self._connections.append(self._socket.accept()[0])
-        return self._receive_framed(wait=wait)
+        source = ready[-1]
+        if source.type == socket.SOCK_DGRAM:
+            return bytes(source.recv(MAX_DATAGRAM_BYTES))
+        if source is self._socket:
+            self._connections.append(source.accept()[0])
+            return self._receive(wait=wait)
+        head = source.recv(4, socket.MSG_WAITALL)
+        if head:
+            return bytes(source.recv(struct.unpack("<I", head)[0], socket.MSG_WAITALL))
+        self._connections.remove(source)
+        source.close()
+        return self._receive(wait=wait)
 
 
 @contextmanager

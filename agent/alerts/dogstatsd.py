@@ -82,7 +82,7 @@ def event_line(event: Event, most_bytes: int = MAX_EVENT_BYTES) -> bytes:
 
 def check_line(check: ServiceCheck) -> bytes:
     """Return the line of a service check; its message comes last, as the format wants it."""
-    message = _cut(check.message, MAX_MESSAGE_CHARS).replace("m:", "m\\:")
+    message = _cut(check.message, MAX_MESSAGE_CHARS).replace("m:", "m\\:").replace("|", "/")
     fields = f"_sc|{check.name}|{check.status}|d:{check.at_wall_s:.0f}|h:{_field(check.host)}"
     return _utf8(f"{fields}{_tagged(check.tags)}|m:") + _escaped(message)
 

@@ -1,4 +1,4 @@
-"""Publishes every completed tick: health view, systemd's status line, the status file, the hourly summary."""
+"""Publishes every completed tick: health view, gauges, systemd's line, the status file, the summary."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.alerts.outbox import Outbox
     from agent.config import Config
+    from agent.daemon.gauges import Gauges
     from agent.daemon.keeper import IncidentKeeper
     from agent.daemon.watched import Watched
     from agent.incidents import Incident
@@ -36,7 +37,7 @@ CHANNELS_EVERY_S = 10.0
 class Publisher:
     """Holds the newest view, and tells the changes of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that is told and everybody who is
         self,
         config: Config,
         started: Instant,
@@ -44,6 +45,7 @@ class Publisher:
         keeper: IncidentKeeper,
         outbox: Outbox,
         notifier: Notifier,
+        gauges: Gauges,
         state_dir: Path,
         config_path: str,
     ) -> None:
@@ -52,6 +54,7 @@ class Publisher:
         self._keeper = keeper
         self._outbox = outbox
         self._notifier = notifier
+        self._gauges = gauges
         self._state_dir = state_dir
         self._config_path = config_path
         self._channels: tuple[ChannelHealth, ...] = ()
@@ -69,6 +72,7 @@ class Publisher:
         """Publish by another configuration from now on."""
         self._config = config
         self._channels_t_s = float("-inf")
+        self._gauges.reconfigure(config)
 
     def completed(
         self, now: Instant, took_s: float, watched: Sequence[Watched], selection: Selection
@@ -77,6 +81,7 @@ class Publisher:
         self.ticks += 1
         incidents = self._keeper.open_incidents
         self.view = self._view(now, took_s, watched, incidents)
+        self._gauges.publish(watched, incidents)
         changed = self._tell_systemd(len(watched), incidents)
         if changed or now.t_s - self._written_t_s >= WRITE_EVERY_S:
             self._written_t_s = now.t_s

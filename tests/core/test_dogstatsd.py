@@ -69,8 +69,8 @@ DOCUMENTED = {
         b"_sc|redis.up|2|d:1800000000|h:web-3|#env:dev|m:Redis timed out after 10s",
     ),
     "a check's message": (
-        check_line(ServiceCheck("leak", 1, 1.8e9, "h", "for 5m: high\nsee web")),
-        b"_sc|leak|1|d:1800000000|h:h|m:for 5m\\: high\\nsee web",
+        check_line(ServiceCheck("leak", 1, 1.8e9, "h", "for 5m: high|#a\nsee web")),
+        b"_sc|leak|1|d:1800000000|h:h|m:for 5m\\: high/#a\\nsee web",
     ),
     "bytes, not characters": (event_line(replace(BARE, title="é", text="😀")), "_e{2,4}:é|😀".encode()),
 }
