@@ -40,7 +40,7 @@ _FIRING = f"""SELECT {COLUMNS} FROM deliveries AS d
     AND NOT EXISTS (
         SELECT 1 FROM deliveries AS later WHERE later.incident_id = d.incident_id
         AND later.channel = d.channel AND later.sequence > d.sequence
-        AND json_extract(later.alert, '$.transition') IN ('resolved', 'gone'))
+        AND later.transition IN ('resolved', 'gone'))
     ORDER BY d.created_wall_s, d.rowid"""  # noqa: S608 - constants
 """Storms and troubles of the watcher have no incident: they are open until their end is recorded."""
 
@@ -72,7 +72,7 @@ def new_row(channel: str, alert: Alert, now: Instant, hold_until_wall_s: float) 
     """Return the row of an alert that is not sent yet."""
     delivery_id = f"{alert.incident_id}/{alert.sequence}/{channel}"
     text = json.dumps(alert.to_json())
-    key = (delivery_id, alert.incident_id, alert.sequence, channel)
+    key = (delivery_id, alert.incident_id, alert.sequence, channel, str(alert.transition))
     return *key, text, now.wall_s, hold_until_wall_s
 
 
@@ -94,8 +94,8 @@ def store_incident(connection: sqlite3.Connection, incident: Incident, now: Inst
 def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Write new deliveries; those that are there already stay as they are."""
     connection.executemany(
-        "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, alert,"
-        " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, transition, alert,"
+        " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
 

@@ -127,7 +127,7 @@ def _merge_oldest(connection: sqlite3.Connection, excess: int, why: str) -> int:
 def _park_oldest(connection: sqlite3.Connection, excess: int, why: str) -> int:
     oldest = (
         "SELECT id FROM deliveries WHERE state = 'pending' ORDER BY"
-        " json_extract(alert, '$.transition') IN ('updated', 'reminded') DESC, created_wall_s, rowid LIMIT ?"
+        " transition IN ('updated', 'reminded') DESC, created_wall_s, rowid LIMIT ?"
     )
     change = f"UPDATE deliveries SET state = 'parked', last_error = ? WHERE id IN ({oldest})"  # noqa: S608 - constants
     return connection.execute(change, (why, excess)).rowcount

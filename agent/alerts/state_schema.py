@@ -48,6 +48,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE storms (
             id TEXT PRIMARY KEY, open INTEGER NOT NULL, storm TEXT NOT NULL, updated_wall_s REAL NOT NULL
         )""",
+        "ALTER TABLE deliveries ADD COLUMN transition TEXT NOT NULL DEFAULT ''",
+        *(
+            f"""UPDATE deliveries SET transition = '{word}' WHERE alert LIKE '%"transition": "{word}"%'"""  # noqa: S608 - constants
+            for word in ("opened", "worsened", "reminded", "resolved", "gone")
+        ),
         """CREATE INDEX deliveries_waiting ON deliveries (channel, created_wall_s)
             WHERE state = 'pending'""",
         "CREATE INDEX deliveries_of_channel ON deliveries (channel, state)",

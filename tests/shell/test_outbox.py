@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from incident_samples import opened
 
 from agent.alerts.deliveries import KEEP_SENT_S
 from agent.alerts.outbox import MAX_WAIT_S, Outbox
+from agent.alerts.state_schema import MIGRATIONS
 from agent.model import Alert, Evidence, Transition
 
 if TYPE_CHECKING:
@@ -178,3 +181,20 @@ def test_only_the_owner_can_read_the_files(outbox: Outbox, clock: FakeClock, tmp
     outbox.record(*story()[:1], [], clock.now())
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+
+
+def test_deliveries_of_the_first_schema_are_known_by_their_transition(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    alert, resolve = (replace(a, note='"transition": "gone"') for a in story()[1::2])
+    with closing(sqlite3.connect(path)) as old:
+        for statement in (*MIGRATIONS[0], "PRAGMA user_version = 1"):
+            old.execute(statement)
+        for sequence, one in enumerate((alert, resolve), 1):
+            row = (outbox_id(one, "slack"), one.incident_id, sequence, "slack", json.dumps(one.to_json()))
+            names = "id, incident_id, sequence, channel, alert, created_wall_s, state"
+            old.execute(f"INSERT INTO deliveries ({names}) VALUES (?, ?, ?, ?, ?, 1, 'sent')", row)  # noqa: S608 - constants
+        old.commit()
+    with closing(Outbox(path)) as outbox:
+        rows = outbox._file.run(lambda c: c.execute("SELECT transition FROM deliveries").fetchall())  # noqa: SLF001 - what is stored
+        assert rows == [("opened",), ("resolved",)]
+        assert outbox.firing("slack") == ()
