@@ -25,6 +25,7 @@ __all__ = [
     "calm_needed_s",
     "depart",
     "depart_missing",
+    "may_relapse",
     "observe",
     "release",
     "remind",

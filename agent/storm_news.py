@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.model import State
     from agent.storms import Entry, Weather
 
+_NEWS = (Transition.OPENED, Transition.UPDATED)
 MAX_ITEMS = 100
 MAX_NAMES = 6
 """Services in the first line; the items tell all of them."""
@@ -35,6 +36,14 @@ class News:
     """Who is told."""
     at: Instant
     note: str
+
+    def quiet_until_wall_s(self) -> dict[str, float]:
+        """Return when channels with quiet hours take it: as soon as they take any of what concerns them."""
+        found: dict[str, float] = {}
+        for channel in self.channels:
+            entries = self.storm.entries_of(channel)
+            found[channel] = min((e.quiet_until_wall_s.get(channel, 0.0) for e in entries), default=0.0)
+        return found
 
     def alert(self, channel: str, host: str) -> Alert:
         """Return what one channel is told."""
@@ -87,6 +96,14 @@ def settle(
     return replace(weather, storms=tuple(s for s in weather.storms if not s.ended)), tuple(told)
 
 
+def acknowledge(storm: Storm, by: str, why: str, now: Instant) -> News | None:
+    """Return what is told when somebody takes care of a whole storm; None where somebody does already."""
+    if storm.acknowledged or storm.told is None:
+        return None
+    note = f"by {by}" + (f": {why}" if why else "")
+    return _said(Transition.ACKNOWLEDGED, replace(storm, acknowledged=by), now, note)
+
+
 def _news(storm: Storm, now: Instant, options: IncidentOptions) -> News | None:
     if storm.told is None:
         return _said(Transition.OPENED, storm, now, "")
@@ -99,7 +116,8 @@ def _news(storm: Storm, now: Instant, options: IncidentOptions) -> News | None:
     if fresh and not 0 <= since_told_s < WINDOW_S:
         note = f"{len(fresh)} more since the last message"
         return _said(Transition.UPDATED, storm, now, note)
-    if not fresh and since_told_s >= reminder_interval_s(storm.reminders, options):
+    due = since_told_s >= reminder_interval_s(storm.reminders, options)
+    if due and not fresh and not storm.acknowledged:
         left = sum(not entry.over for entry in storm.entries)
         note = f"{left} of {len(storm.entries)} incidents of the storm are still open"
         return _said(Transition.REMINDED, replace(storm, reminders=storm.reminders + 1), now, note)
@@ -107,11 +125,10 @@ def _news(storm: Storm, now: Instant, options: IncidentOptions) -> News | None:
 
 
 def _said(transition: Transition, storm: Storm, now: Instant, note: str) -> News:
-    """Return the message with the storm as it is after it; an update goes to whom it has news for."""
+    """Return the message with the storm as it is after it: news goes to whom it concerns, the rest to all."""
     concerned = {name for entry in storm.entries if not entry.told for name in entry.channels}
     everybody = {*storm.heard, *concerned}
-    fresh_only = transition in (Transition.OPENED, Transition.UPDATED)
-    channels = tuple(sorted(concerned if fresh_only else everybody))
+    channels = tuple(sorted(concerned if transition in _NEWS else everybody))
     after = replace(
         storm,
         entries=tuple(replace(entry, told=True) for entry in storm.entries),

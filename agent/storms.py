@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.incidents import ID_BYTES, passed_s
@@ -30,6 +30,8 @@ class Entry:
     """What there is to say of it in one line."""
     channels: tuple[str, ...]
     """Those that would have been told of it singly."""
+    quiet_until_wall_s: dict[str, float] = field(default_factory=dict)
+    """Of channels whose hours are quiet for it: when they take it."""
     told: bool = False
     over: bool = False
 
@@ -51,6 +53,8 @@ class Storm:
     sequence: int = 0
     """The number of the latest message, 0 before the first."""
     reminders: int = 0
+    acknowledged: str = ""
+    """Who takes care of it; no more reminders."""
     ended: bool = False
 
     def entry(self, incident_id: str) -> Entry | None:

@@ -99,11 +99,12 @@ class Outbox:
         hold_s: float = 0.0,
         *,
         story: Alert | None = None,
+        storm: Storm | None = None,
         quiet_until_wall_s: Mapping[str, float] | None = None,
     ) -> None:
         """Store the incident's new state, its story and an alert for each channel named, all or nothing.
 
-        `story` is the transition where no channel is told of it.
+        `story` is the transition where no channel is told of it, `storm` the one that tells it instead.
 
         With `hold_s` the alerts wait for their evidence (`release`), at most so long: decided so that the
         first message carries its evidence where that is quick, and never waits for one that is not.
@@ -116,6 +117,8 @@ class Outbox:
             deliveries.store_incident(connection, incident, now)
             if told is not None:
                 store_story(connection, told)
+            if storm is not None:
+                store_storm(connection, storm, now)
 
         self._store_rows(_rows(alerts, now, hold_s, quiet_until_wall_s or {}), first)
         self._prune(now)

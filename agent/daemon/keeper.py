@@ -1,16 +1,19 @@
-"""Keeps the open incidents: verdicts become transitions, stored with their alerts; evidence is taken."""
+"""Keeps the open incidents: verdicts become transitions, and the clock, commands and successors do too."""
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import replace
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from agent import incident_rules
-from agent.alerts.routing import channels_for
-from agent.daemon.lines import log_change, log_suspect
+from agent.daemon.lines import log_suspect
+from agent.daemon.teller import Teller, Told
+from agent.incident_ends import Successor
 from agent.incidents import Observation
-from agent.model import State, Subject, Transition
+from agent.logs import log_event
+from agent.model import State, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,15 +26,20 @@ if TYPE_CHECKING:
     from agent.evidence.worker import CaptureWorker
     from agent.incidents import Change, Incident
     from agent.model import Evidence, Instant, ProcessKey, Verdict
+    from agent.silences import Silence
     from agent.watch.options import WatchEntry
+
+logger = logging.getLogger(__name__)
 
 EVIDENCE_HOLD_S = 5.0
 """An alert waits at most this long for its evidence."""
-MAX_NOTED_SERVICES = 1000
 SAVE_EVERY_S = 60.0
 """An incident's latest figures are stored this often; transitions at once."""
 SUSPECT_AGAIN_S = 3600.0
 """A process that is suspected again is told of only if it was not for this long."""
+LEAST_PATIENCE_S = 120.0
+MAX_PATIENCE_S = 900.0
+"""A successor is waited for during two searches for processes, within these bounds."""
 
 
 def _never(_: str) -> bool:
@@ -52,32 +60,47 @@ class IncidentKeeper:
         hold_s: float = EVIDENCE_HOLD_S,
     ) -> None:
         self._config = config
-        self._host = host
         self._outbox = outbox
-        self._channels = channels
-        self._captures = captures
-        self._wake = wake
-        self._hold_s = hold_s
+        self._teller = Teller(config, host, outbox, channels, captures, wake, hold_s)
         self._open = {(i.service, i.subject): i for i in outbox.open_incidents()}
+        self._ended: dict[tuple[str, Subject], Incident] | None = None
+        """Those that were resolved lately and may relapse; None before the first tick."""
         self._saved_t_s: dict[str, float] = {}
         self._suspects: dict[tuple[ProcessKey, Subject], float] = {}
-        self._evidence: dict[str, Evidence] = {}
-        self.last_alert_wall_s: dict[str, float] = {}
-        self.course: Callable[[Change], tuple[tuple[float, float], ...]] = lambda _: ()
-        """Tells the growth that an alert draws."""
+        self._running: dict[str, list[Watched]] = {}
 
-    def reconfigure(self, config: Config, channels: Mapping[str, Channel]) -> None:
-        """Tell by new routes and channels from now on; incidents stay open."""
-        self._config, self._channels = config, channels
+    @property
+    def course(self) -> Callable[[Change], tuple[tuple[float, float], ...]]:
+        """What tells the growth that an alert draws."""
+        return self._teller.course
+
+    @course.setter
+    def course(self, course: Callable[[Change], tuple[tuple[float, float], ...]]) -> None:
+        self._teller.course = course
+
+    @property
+    def last_alert_wall_s(self) -> Mapping[str, float]:
+        """When people were last told of a service."""
+        return self._teller.last_alert_wall_s
+
+    @property
+    def silences(self) -> tuple[Silence, ...]:
+        """Return the silences that hold."""
+        return self._teller.silences
 
     @property
     def open_incidents(self) -> tuple[Incident, ...]:
         """Return what is open."""
         return tuple(self._open.values())
 
+    def reconfigure(self, config: Config, channels: Mapping[str, Channel]) -> None:
+        """Tell by new routes and channels from now on; incidents stay open."""
+        self._config = config
+        self._teller.reconfigure(config, channels)
+
     def evidence_of(self, incident_id: str) -> Evidence | None:
         """Return the newest evidence taken for an incident since the agent started."""
-        return self._evidence.get(incident_id)
+        return self._teller.evidence_of(incident_id)
 
     def subjects_of(self, watched: Watched) -> set[Subject]:
         """Return the subjects on which a process belongs to an open incident."""
@@ -88,16 +111,36 @@ class IncidentKeeper:
             if (incident := self._open.get((service, subject))) and incident.member(watched.key)
         }
 
+    def begin(self, watched: Iterable[Watched], now: Instant) -> None:
+        """Take in who is watched in this tick, and what commands have written since the last one."""
+        running: dict[str, list[Watched]] = defaultdict(list)
+        for one in watched:
+            running[one.target.service].append(one)
+        self._running = dict(running)
+        if self._ended is None:
+            recent = self._outbox.ledger.ended_since(now.wall_s - self._config.incidents.resolve_after_s)
+            self._ended = {(i.service, i.subject): i for i in recent if i.resolved}
+        silences, acknowledged = self._outbox.ledger.inbox()
+        self._teller.hear_silences(silences, now)
+        for incident_id, given in acknowledged.items():
+            self._teller.acknowledge_storm(incident_id, given.by, given.why, now)
+            for incident in [i for i in self._open.values() if incident_id in (i.incident_id, i.storm)]:
+                self._keep(*incident_rules.acknowledge(incident, given, now), now)
+        if acknowledged:
+            self._outbox.ledger.forget_acknowledgements(acknowledged)
+
     def observe(self, watched: Watched, verdict: Verdict, now: Instant) -> None:
         """Take in one verdict; tell whom it concerns when it changes something."""
-        service = watched.target.service
+        service, options = watched.target.service, self._config.incidents
         self._tell_suspect(watched, verdict)
         source = watched.limit.source if watched.limit else ""
         seen = Observation(service, watched.target.process, verdict, source)
-        before = self._open.get((service, verdict.subject))
-        incident, changes = incident_rules.observe(before, seen, now, self._config.incidents)
+        place = (service, verdict.subject)
+        before = self._open.get(place) or (self._ended or {}).get(place)
+        quiet = self._teller.silence_of(service, now) is not None
+        incident, changes = incident_rules.observe(before, seen, now, options, quiet=quiet)
         if incident is not None:
-            self._keep(incident, changes, now, watched.target.entry, watched.target.labels)
+            self._keep(incident, changes, now, watched)
 
     def depart(
         self, departures: Iterable[Departure], now: Instant, holds: Callable[[str], bool] = _never
@@ -106,9 +149,15 @@ class IncidentKeeper:
         for key, service, why in departures:
             self._suspects = {k: v for k, v in self._suspects.items() if k[0] != key}
             for incident in [i for i in self._open.values() if i.service == service and i.member(key)]:
-                held = incident.subject is Subject.HEAP and holds(service)
-                after, changes = incident_rules.depart(incident, key, now, why, held=held)
-                self._keep(after, changes, now, self._entry(service))
+                after, changes = incident_rules.depart(
+                    incident,
+                    key,
+                    now,
+                    why,
+                    held=incident.subject is Subject.HEAP and holds(service),
+                    awaited=self._awaits(service),
+                )
+                self._keep_departed(incident, after, changes, now)
 
     def depart_missing(
         self, watched: Iterable[Watched], now: Instant, holds: Callable[[str], bool] = _never
@@ -117,97 +166,105 @@ class IncidentKeeper:
         present = {(one.target.service, one.key) for one in watched}
         for incident in list(self._open.values()):
             alive = {key for service, key in present if service == incident.service}
-            held = incident.subject is Subject.HEAP and holds(incident.service)
             after, changes = incident_rules.depart_missing(
-                incident, alive, now, why="ended while leakwatch was not running", held=held
+                incident,
+                alive,
+                now,
+                why="ended while leakwatch was not running",
+                held=incident.subject is Subject.HEAP and holds(incident.service),
+                awaited=self._awaits(incident.service),
             )
             if after != incident:
-                self._keep(after, changes, now, self._entry(incident.service))
+                self._keep_departed(incident, after, changes, now)
 
     def release(self, over: Iterable[Over], now: Instant) -> None:
         """Take in of which services the lineage is over, and why."""
         for service, why, sound in over:
             incident = self._open.get((service, Subject.HEAP))
             if incident is not None:
-                after, changes = incident_rules.release(incident, now, why, sound=sound)
-                self._keep(after, changes, now, self._entry(service))
+                self._keep(*incident_rules.release(incident, now, why, sound=sound), now)
 
-    def remind(self, now: Instant) -> None:
-        """Tell again what has been open for long."""
+    def finish(self, now: Instant, holds: Callable[[str], bool] = _never) -> None:
+        """Take in what the clock brings at the end of a tick: successors, reminders, silences, storms."""
         for incident in list(self._open.values()):
-            after, changes = incident_rules.remind(incident, now, self._config.incidents)
-            if changes:
-                self._keep(after, changes, now, self._entry(incident.service))
+            if incident.orphaned and not (incident.subject is Subject.HEAP and holds(incident.service)):
+                self._succeed(incident, now)
+            elif self._teller.silence_of(incident.service, now) is None:
+                self._remind(incident, now)
+        options = self._config.incidents
+        recent = (self._ended or {}).items()
+        self._ended = {k: v for k, v in recent if incident_rules.may_relapse(v, now, options)}
+        self._teller.settle({i.incident_id for i in self._open.values()}, now)
 
     def save_all(self, now: Instant) -> None:
         """Store the latest figures of every open incident."""
         for incident in self._open.values():
             self._outbox.save(incident, now)
 
-    def _keep(
-        self,
-        incident: Incident,
-        changes: Iterable[Change],
-        now: Instant,
-        entry: WatchEntry | None,
-        labels: Mapping[str, str] | None = None,
+    def _remind(self, incident: Incident, now: Instant) -> None:
+        """Tell again what has been open for long, and at last what a silence has kept from people."""
+        after, changes = incident_rules.speak_up(incident, now)
+        if not changes:
+            after, changes = incident_rules.remind(incident, now, self._config.incidents)
+        if after != incident:
+            self._keep(after, changes, now)
+
+    def _succeed(self, incident: Incident, now: Instant) -> None:
+        patience_s = min(MAX_PATIENCE_S, max(LEAST_PATIENCE_S, 2 * self._config.discovery_interval_s))
+        successors = [
+            Successor(one.key.pid, self._sound_s(one, incident, now))
+            for one in self._running.get(incident.service, ())
+            if incident.member(one.key) is None
+        ]
+        options = self._config.incidents
+        after, changes = incident_rules.succeed(incident, successors, now, options, patience_s)
+        if after != incident:
+            self._keep(after, changes, now)
+
+    def _sound_s(self, one: Watched, incident: Incident, now: Instant) -> float:
+        """Return how long nothing has been suspected of a process since the incident's last one ended."""
+        since_t_s = incident.orphaned.since.t_s if incident.orphaned else now.t_s
+        suspected_t_s = self._suspects.get((one.key, incident.subject), -math.inf)
+        return now.t_s - min(now.t_s, max(one.birth_t_s, since_t_s, suspected_t_s))
+
+    def _awaits(self, service: str) -> bool:
+        """Whether a process of the service can be followed by another: not one that is named by its pid."""
+        entry = self._entry(service)
+        return entry is None or entry.match.pid is None
+
+    def _keep_departed(
+        self, before: Incident, after: Incident, changes: tuple[Change, ...], now: Instant
     ) -> None:
-        place = (incident.service, incident.subject)
-        changes = tuple(changes)
+        if after.orphaned and not before.orphaned:
+            why = f"{after.orphaned.why}; a successor that stays sound is waited for"
+            log_event(logger, "waiting", service=after.service, incident=after.incident_id, why=why)
+        self._keep(after, changes, now)
+
+    def _keep(
+        self, incident: Incident, changes: Iterable[Change], now: Instant, watched: Watched | None = None
+    ) -> None:
+        place, told = (incident.service, incident.subject), False
         for change in changes:
-            self._tell(change, now, entry, dict(labels or (entry.labels if entry else {})))
+            incident, told = self._teller.tell(change, now, self._told(incident, watched)), True
         if incident.ended:
             self._open.pop(place, None)
-            self._evidence.pop(incident.incident_id, None)
+            self._teller.forget(incident.incident_id)
             self._saved_t_s.pop(incident.incident_id, None)
+            if incident.resolved and self._ended is not None:
+                self._ended[place] = incident
         else:
             self._open[place] = incident
-        if not changes and now.t_s - self._saved_t_s.get(incident.incident_id, 0.0) >= SAVE_EVERY_S:
+            (self._ended or {}).pop(place, None)
+        if not told and now.t_s - self._saved_t_s.get(incident.incident_id, 0.0) >= SAVE_EVERY_S:
             self._saved_t_s[incident.incident_id] = now.t_s
             self._outbox.save(incident, now)
 
-    def _tell(self, change: Change, now: Instant, entry: WatchEntry | None, labels: dict[str, str]) -> None:
-        incident = change.incident
-        links = self._config.links
-        alert = replace(
-            change.alert(self._host, labels),
-            evidence=self._evidence.get(incident.incident_id),
-            course=self.course(change),
-            runbook_url=links.runbook,
-            page_url=links.page,
-        )
-        told = self._outbox.channels_told(incident.incident_id)
-        own = entry.channels if entry else None
-        names = channels_for(alert, self._channels, self._config.routes, own=own, told=told)
-        capture = self._wants_evidence(change, entry)
-        hold_s = self._hold_s if capture else 0.0
-        self._outbox.record(incident, [(name, alert) for name in names], now, hold_s)
-        self._note_alert(incident.service, now.wall_s)
-        log_change(change, alert, names, capturing=capture)
-        if capture and self._captures is not None:
-            job = f"{incident.incident_id}/{incident.sequence}"
-            self._captures.submit(job, change.lead.process, incident.incident_id, now, self._captured)
-        self._wake()
-
-    def _note_alert(self, service: str, wall_s: float) -> None:
-        """Note when people were last told of a service; the oldest of very many are forgotten."""
-        self.last_alert_wall_s.pop(service, None)
-        self.last_alert_wall_s[service] = wall_s
-        if len(self.last_alert_wall_s) > MAX_NOTED_SERVICES:
-            del self.last_alert_wall_s[next(iter(self.last_alert_wall_s))]
-
-    def _wants_evidence(self, change: Change, entry: WatchEntry | None) -> bool:
-        wanted = self._config.snapshots if entry is None or entry.snapshots is None else entry.snapshots
-        begins = change.transition in (Transition.OPENED, Transition.WORSENED)
-        grave = change.incident.state is State.CRITICAL
-        return bool(wanted and self._config.evidence.enabled and self._captures) and begins and grave
-
-    def _captured(self, job: str, evidence: Evidence) -> None:
-        """Release the waiting alerts; runs on the thread that took the evidence."""
-        incident_id, sequence = job.split("/")
-        self._evidence[incident_id] = evidence
-        self._outbox.release(incident_id, int(sequence), evidence)
-        self._wake()
+    def _told(self, incident: Incident, watched: Watched | None) -> Told:
+        running = self._running.get(incident.service, ())
+        if watched is not None:
+            return Told(watched.target.entry, watched.target.labels, len(running))
+        entry = self._entry(incident.service)
+        return Told(entry, entry.labels if entry else {}, len(running))
 
     def _entry(self, service: str) -> WatchEntry | None:
         return next((entry for entry in self._config.watch if entry.service == service), None)

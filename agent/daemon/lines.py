@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.incidents import Change
-    from agent.model import Alert, Verdict
+    from agent.model import Alert, Instant, Verdict
+    from agent.silences import Silence
+    from agent.storm_news import News
 
 logger = logging.getLogger(__name__)
 
@@ -42,21 +44,61 @@ def log_suspect(service: str, pid: int, verdict: Verdict) -> None:
     log_event(logger, "suspect", service=service, pid=pid, **pairs, why=_why(verdict))
 
 
-def log_change(change: Change, alert: Alert, names: Iterable[str], *, capturing: bool) -> None:
+def log_silence(silence: Silence, now: Instant, *, begins: bool) -> None:
+    """Log that a silence begins to hold, or that it is over."""
+    if not begins:
+        log_event(logger, "silenced", service=silence.pattern, why="the silence is over")
+        return
+    until = _clock(now.wall_s + silence.left_s(now))
+    why = silence.why or None
+    log_event(logger, "silenced", service=silence.pattern, silenced_until=until, by=silence.by, why=why)
+
+
+def log_storm(news: News, names: Iterable[str]) -> None:
+    """Log one message of a storm."""
+    storm = news.storm
+    log_event(
+        logger,
+        "storm",
+        level=logging.INFO if news.transition.ends else logging.WARNING,
+        incident=storm.storm_id,
+        transition=news.transition,
+        severity=storm.severity,
+        incidents=len(storm.entries),
+        services=len({entry.service for entry in storm.entries}),
+        channels=",".join(names) or "none",
+        why=news.note or None,
+    )
+
+
+def log_change(
+    change: Change,
+    alert: Alert,
+    names: Iterable[str],
+    *,
+    capturing: bool,
+    storm: str = "",
+    silenced_until_wall_s: float | None = None,
+) -> None:
     """Log one transition; opening and worsening stand out in capitals."""
     incident, verdict = change.incident, change.lead.verdict
     channels = ",".join(names) or "none"
-    if change.transition.ends or change.transition is Transition.REMINDED:
+    silenced = None if silenced_until_wall_s is None else _clock(silenced_until_wall_s)
+    if change.transition not in (Transition.OPENED, Transition.WORSENED):
         lasted = format_duration(change.at.wall_s - incident.opened.wall_s)
+        figures = _figures(verdict) if change.transition is Transition.UPDATED else {}
         log_event(
             logger,
             str(change.transition),
             service=incident.service,
             pid=alert.pid,
             subject=incident.subject,
+            **figures,
             incident=incident.incident_id,
             after=lasted,
             channels=channels,
+            storm=storm or None,
+            silenced_until=silenced,
             why=change.note,
         )
         return
@@ -69,13 +111,20 @@ def log_change(change: Change, alert: Alert, names: Iterable[str], *, capturing:
         subject=incident.subject,
         severity=incident.state,
         **_figures(verdict),
-        since=datetime.fromtimestamp(alert.since_wall_s).astimezone().strftime("%H:%M"),
+        since=_clock(alert.since_wall_s),
         incident=incident.incident_id,
         transition=change.transition,
         channels=channels,
+        storm=storm or None,
+        silenced_until=silenced,
         evidence="taking" if capturing else None,
+        again=change.note if change.note.startswith(("again", "silenced")) else None,
         why=_why(verdict),
     )
+
+
+def _clock(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s).astimezone().strftime("%H:%M")
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

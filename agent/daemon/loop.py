@@ -100,13 +100,14 @@ class Daemon:
         watched = list(parts.watched)
         parts.memory.keep(parts.judge.add(watched, now.t_s), watched)
         parts.lineage.look(now)
+        parts.keeper.begin(watched, now)
         for one in watched:
             about = parts.keeper.subjects_of(one) | parts.lineage.subjects_of(one)
             one.verdicts = tuple(parts.judge.verdicts(one, now.t_s, about))
             for verdict in parts.lineage.told(one, one.verdicts, now):
                 parts.keeper.observe(one, verdict, now)
         parts.keeper.release(parts.lineage.take_over(), now)
-        parts.keeper.remind(now)
+        parts.keeper.finish(now, parts.lineage.holds)
         took_s = parts.clock.now().t_s - now.t_s
         parts.publisher.completed(now, took_s, watched, selection)
 
