@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agent import statedir
 from agent.decode.schema import keys_of
 from agent.diagnosis.checks import Check, Grade
+from agent.secret import Secret
 from agent.status_file import holder
 from agent.units import format_bytes
 from agent.watch.host import free_disk_bytes, listener
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.config import Config, Problem
-    from agent.secret import Secret
 
 AREA = "configuration"
 STATE = "state"
@@ -105,6 +105,9 @@ def _secrets_of(path: str, options: Any) -> Iterator[tuple[str, Secret]]:
             yield f"{path}.{key.name}", value
         elif is_dataclass(value):
             yield from _secrets_of(f"{path}.{key.name}", value)
+        elif isinstance(value, dict):
+            named = ((f"{path}.{key.name}.{name}", inner) for name, inner in value.items())
+            yield from ((name, inner) for name, inner in named if isinstance(inner, Secret))
 
 
 def _secret(key: str, secret: Secret) -> Check:

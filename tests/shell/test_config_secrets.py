@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.config import Config, ConfigError, load
+from agent.config import Config, ConfigError, effective, load
 from agent.decode.document import MAX_FILE_BYTES, MAX_SECRET_BYTES
 
 if TYPE_CHECKING:
@@ -133,3 +133,22 @@ def test_a_file_that_cannot_be_read_is_a_mistake_without_a_line(path: str, reaso
 def test_an_endless_file_is_refused() -> None:
     with pytest.raises(ConfigError, match=f"more than {MAX_FILE_BYTES} bytes"):
         load("/dev/zero", {})
+
+
+def test_secrets_under_names_of_the_file_are_read_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("Bearer SECRET-1\n")
+    path = tmp_path / "lw.yaml"
+    path.write_text(
+        "channels:\n  webhook:\n    url: https://hooks.example/x\n    headers:\n"
+        "      Authorization_file: token\n      X-Key: ${KEY}\n      X-Plain: SECRET-3\n"
+    )
+    config = load(path, {"KEY": "SECRET-2"})
+
+    headers = config.channels["webhook"].headers  # type: ignore[union-attr]
+    assert {name: value.reveal() for name, value in headers.items()} == {
+        "Authorization": "Bearer SECRET-1",
+        "X-Key": "SECRET-2",
+        "X-Plain": "SECRET-3",
+    }
+    assert "SECRET" not in effective(config)
+    assert "Authorization: <hidden>" in effective(config)

@@ -144,12 +144,16 @@ def test_processes_that_hide_are_counted() -> None:
 
 
 def test_secrets_are_told_to_be_there_and_never_shown(tmp_path: Path) -> None:
-    text = "channels:\n  slack: {webhook_url: '${SLACK}'}\n  sentry: {dsn: '${DSN:-}'}\n"
+    text = (
+        "channels:\n  slack: {webhook_url: '${SLACK}'}\n  sentry: {dsn: '${DSN:-}'}\n"
+        "  webhook: {url: 'https://hooks.example/x', headers: {Authorization: '${SLACK}'}}\n"
+    )
 
     result = ask(tmp_path, text, SLACK=SECRET, DSN=None)
 
     assert result.exit_code == 0
     assert "  ok   secret channels.slack.webhook_url: resolved\n" in result.output
+    assert "  ok   secret channels.webhook.headers.Authorization: resolved\n" in result.output
     assert "  ok   channel slack is on\n" in result.output
     assert "  warn channel sentry is off: dsn is empty: DSN is not set\n" in result.output
     assert "SECRET" not in result.output + ask(tmp_path, text, "--json", SLACK=SECRET, DSN=None).output
