@@ -178,12 +178,19 @@ def labels(alert: Alert, extra: Mapping[str, str]) -> dict[str, str]:
     own = {
         "alertname": f"Leakwatch{alert.event.capitalize()}",
         "service": one_line(alert.service, MAX_NAME_CHARS),
-        "subject": str(alert.subject),
         "host": one_line(alert.host, MAX_NAME_CHARS),
-    } | ({"drill": "true"} if alert.drill else {})
+    } | _told_apart_by(alert)
     named = {_name(key): one_line(value, MAX_LABEL_CHARS) for key, value in alert.labels.items()}
     others = [(k, v) for k, v in {**named, **extra}.items() if v and k not in own]
     return own | dict(others[: MAX_LABELS - len(own)])
+
+
+def _told_apart_by(alert: Alert) -> dict[str, str]:
+    """Return the subject, of which a service has one incident at a time; what has a headline has none."""
+    rehearsal = {"drill": "true"} if alert.drill else {}
+    if alert.headline:
+        return rehearsal | {"incident": one_line(alert.incident_id, MAX_NAME_CHARS)}
+    return rehearsal | {"subject": str(alert.subject)}
 
 
 def payload(

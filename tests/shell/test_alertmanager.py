@@ -101,6 +101,14 @@ def test_the_identity_of_an_incident_never_changes(receiver: Receiver) -> None:
     assert {one["startsAt"] for one in told} == {told[0]["startsAt"]}
 
 
+def test_what_is_not_about_one_subject_is_told_apart_by_its_incident() -> None:
+    trouble = alert(event=Event.WATCHER, headline="slack does not deliver", items=("503",), labels={})
+
+    assert labels(trouble, {}) == {
+        "alertname": "LeakwatchWatcher", "service": "api", "host": "web-3", "incident": "7f3a9c21",
+    }  # fmt: skip
+
+
 def test_an_end_is_told_as_of_now_however_late(receiver: Receiver) -> None:
     clock = FakeClock()
     clock.advance(7200)
