@@ -98,6 +98,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
         clock.now(),
         keeper=keeper,
         outbox=outbox,
+        deliverer=deliverer,
         notifier=notifier,
         gauges=gauges,
         state_dir=setting.state_dir,

@@ -40,7 +40,9 @@ VIEW = HealthView(
         ),
         ServiceHealth('odd "name"\\', 1, 5, None, None, leak=False, last_alert_wall_s=None),
     ),
-    channels=(ChannelHealth("slack", pending=2, parked=1, delivered=7, last_error="503 from host"),),
+    channels=(
+        ChannelHealth("slack", pending=2, parked=1, delivered=7, last_error="503 from host", failing_s=90.2),
+    ),
 )
 
 

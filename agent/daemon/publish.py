@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from agent.alerts.delivery import Deliverer
     from agent.alerts.outbox import Outbox
     from agent.config import Config
     from agent.daemon.gauges import Gauges
@@ -44,6 +45,7 @@ class Publisher:
         *,
         keeper: IncidentKeeper,
         outbox: Outbox,
+        deliverer: Deliverer,
         notifier: Notifier,
         gauges: Gauges,
         state_dir: Path,
@@ -53,6 +55,7 @@ class Publisher:
         self._started = started
         self._keeper = keeper
         self._outbox = outbox
+        self._deliverer = deliverer
         self._notifier = notifier
         self._gauges = gauges
         self._state_dir = state_dir
@@ -95,7 +98,7 @@ class Publisher:
     ) -> HealthView:
         if now.t_s - self._channels_t_s >= CHANNELS_EVERY_S:
             self._channels_t_s = now.t_s
-            self._channels = channel_health(self._config.live_channels, self._outbox)
+            self._channels = channel_health(self._config.live_channels, self._outbox, self._deliverer, now)
         critical = sum(i.state is State.CRITICAL for i in incidents)
         return HealthView(
             version=__version__,

@@ -11,10 +11,11 @@ from agent.web.health import Chance, ChannelHealth, ServiceHealth
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from agent.alerts.delivery import Deliverer
     from agent.alerts.outbox import Outbox
     from agent.daemon.watched import Watched
     from agent.incidents import Incident
-    from agent.model import Verdict
+    from agent.model import Instant, Verdict
 
 
 GROWTH = (Subject.HEAP, Subject.SHARED, Subject.THREADS, Subject.FDS, Subject.CHILDREN)
@@ -25,16 +26,23 @@ def growing(incident: Incident) -> bool:
     return incident.subject in GROWTH
 
 
-def channel_health(names: Iterable[str], outbox: Outbox) -> tuple[ChannelHealth, ...]:
+def channel_health(
+    names: Iterable[str], outbox: Outbox, deliverer: Deliverer, now: Instant
+) -> tuple[ChannelHealth, ...]:
     """Return how each channel delivers."""
     counts = outbox.counts()
-    errors = {delivery.channel: delivery.last_error for delivery in outbox.parked()}
-    return tuple(_channel(name, counts.get(name, {}), errors.get(name)) for name in names)
-
-
-def _channel(name: str, counts: Mapping[str, int], error: str | None) -> ChannelHealth:
-    return ChannelHealth(
-        name, counts.get("pending", 0), counts.get("parked", 0), counts.get("sent", 0), error or None
+    refused = {delivery.channel: delivery.last_error for delivery in outbox.parked()}
+    down, failing_s = deliverer.troubles(now), deliverer.failing_s(now)
+    return tuple(
+        ChannelHealth(
+            name,
+            pending=counts.get(name, {}).get("pending", 0),
+            parked=counts.get(name, {}).get("parked", 0),
+            delivered=counts.get(name, {}).get("sent", 0),
+            last_error=down.get(name) or refused.get(name) or None,
+            failing_s=failing_s.get(name, 0.0),
+        )
+        for name in names
     )
 
 

@@ -69,7 +69,9 @@ class ChannelHealth:
     delivered: int
     """Since the agent started."""
     last_error: str | None
-    """Why the latest attempt failed; None after a success."""
+    """Why the channel is taken to be down, or what it refused last; None where neither is so."""
+    failing_s: float = 0.0
+    """For how long it has failed; 0 while it is not taken to be down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ def to_json(view: HealthView, now: Instant) -> dict[str, Any]:
                 "pending": channel.pending,
                 "parked": channel.parked,
                 "lastError": channel.last_error,
+                "failingSeconds": round(channel.failing_s),
             }
             for channel in view.channels
         },

@@ -72,6 +72,7 @@ class _ViewCollector(Collector):
         yield from _services(view.services)
         yield _chances(view.services)
         yield _deliveries(view.channels)
+        yield _failing(view.channels)
 
 
 def _incidents(view: HealthView) -> Metric:
@@ -111,4 +112,15 @@ def _deliveries(channels: tuple[ChannelHealth, ...]) -> Metric:
         family.add_metric([channel.name, "pending"], channel.pending)
         family.add_metric([channel.name, "parked"], channel.parked)
         family.add_metric([channel.name, "delivered"], channel.delivered)
+    return family
+
+
+def _failing(channels: tuple[ChannelHealth, ...]) -> Metric:
+    family = GaugeMetricFamily(
+        "leakwatch_channel_failing_seconds",
+        "For how long a channel that is taken to be down has failed; 0 while it works",
+        labels=["channel"],
+    )
+    for channel in channels:
+        family.add_metric([channel.name], channel.failing_s)
     return family

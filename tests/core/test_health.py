@@ -82,7 +82,7 @@ def test_health_speaks_the_words_of_its_readers() -> None:
                 "processes": 3,
             }
         },
-        "channels": {"slack": {"pending": 0, "parked": 0, "lastError": None}},
+        "channels": {"slack": {"pending": 0, "parked": 0, "lastError": None, "failingSeconds": 0}},
     }
 
 

@@ -43,7 +43,12 @@ def test_health_is_json_with_every_service_and_channel() -> None:
     assert (status, response.headers["Content-Type"]) == (200, "application/json")
     assert told["status"] == "degraded"
     assert told["services"]["api"]["heapPercent"] == 44.8
-    assert told["channels"]["slack"] == {"pending": 2, "parked": 1, "lastError": "503 from host"}
+    assert told["channels"]["slack"] == {
+        "pending": 2,
+        "parked": 1,
+        "lastError": "503 from host",
+        "failingSeconds": 90,
+    }
 
 
 def test_metrics_are_read_by_the_prometheus_parser() -> None:
@@ -69,6 +74,7 @@ def test_metrics_are_read_by_the_prometheus_parser() -> None:
     assert ("leakwatch_service_limit_bytes", ("service", 'odd "name"\\')) not in samples
     assert samples["leakwatch_incidents_open", ("severity", "warning")] == 1
     assert samples["leakwatch_deliveries", ("channel", "slack"), ("state", "parked")] == 1
+    assert samples["leakwatch_channel_failing_seconds", ("channel", "slack")] == 90.2
     assert samples[("leakwatch_ticks_total",)] == 99
     assert samples[("leakwatch_tick_seconds",)] == 0.02
     assert samples["leakwatch_build_info", ("version", "0.1.0")] == 1
