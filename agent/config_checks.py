@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.alerts.alertmanager import AlertmanagerOptions, problem_of
+from agent.alerts.apprise import UNKNOWN, AppriseOptions, address_problem
 from agent.alerts.options import HttpOptions, Route
 from agent.decode.encode import write_percent, write_rate
 from agent.decode.problems import nearest, sentence, shown_key
@@ -15,6 +16,7 @@ from agent.decode.schema import keys_of, one_of
 from agent.decode.walk import Place, Walk
 from agent.detect.options import Thresholds
 from agent.evidence.options import EvidenceOptions
+from agent.secret import Secret
 from agent.watch.options import Match, WatchEntry
 from agent.web.options import WebOptions, listen_address
 
@@ -71,9 +73,18 @@ def off_channels(walk: Walk) -> dict[str, str]:
             continue
         kind: type = type(located.value)
         for key in keys_of(kind).values():
-            if key.secret and key.required and not getattr(located.value, key.attribute):
+            value = getattr(located.value, key.attribute)
+            if key.secret and key.required and not value:
                 off[str(path[1])] = f"{key.name} is empty" + _whose(walk, (*path, key.name))
+            for at in _empty_secrets(value):
+                off[str(path[1])] = f"{key.name}[{at}] is empty" + _whose(walk, (*path, key.name, at))
     return off
+
+
+def _empty_secrets(value: Any) -> list[int]:
+    """Return which items of a list of secrets are empty."""
+    items = value if isinstance(value, tuple) else ()
+    return [at for at, item in enumerate(items) if isinstance(item, Secret) and not item]
 
 
 def _whose(walk: Walk, path: tuple[str | int, ...]) -> str:
@@ -197,6 +208,16 @@ def _route(walk: Walk, located: Located) -> None:
             _refuse(walk, located, key, 'quiet hours beside it (quiet: "22:00-07:00")', "none")
 
 
+def _apprise(walk: Walk, located: Located) -> None:
+    if not located.value.urls:
+        _refuse(walk, located, "urls", "at least one address", "none")
+    for at, url in enumerate(located.value.urls):
+        problem = address_problem(url) if url else None
+        if problem:
+            found = "another text (not shown)" if problem == UNKNOWN else "no such package"
+            _note(walk, (*located.place.path, "urls", at), sentence(problem, found))
+
+
 def _http(walk: Walk, located: Located) -> None:
     _timeout(walk, located)
     bundle = located.value.ca_bundle
@@ -234,6 +255,7 @@ def _alertmanager(walk: Walk, located: Located) -> None:
 
 
 _PART_CHECKS: dict[type, Callable[[Walk, Located], None]] = {
+    AppriseOptions: _apprise,
     Match: _match,
     Thresholds: _thresholds,
     WatchEntry: _entry,

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from email import message_from_bytes
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,11 @@ from alert_samples import alert
 from datadog_agent import listening
 from fakes import FakeClock
 from journals import entries_of, fields_of, listening_journal
+from mailboxes import PASSWORD, Mailbox, mail_url
 from sentry_sdk.envelope import Envelope
 
 from agent.alerts.alertmanager import AlertmanagerOptions
+from agent.alerts.apprise import AppriseOptions
 from agent.alerts.base import Channel, DeliveryError
 from agent.alerts.channels import ChannelOptions, build, build_with
 from agent.alerts.command import CommandOptions
@@ -170,6 +173,20 @@ def _event_bytes(body: bytes) -> int:
     return max(len(item.get_bytes()) for item in Envelope.deserialize(gzip.decompress(body)).items)
 
 
+@contextmanager
+def _mailbox(_: Path) -> Iterator[tuple[AppriseOptions, Callable[[], list[bytes]]]]:
+    with Mailbox() as mailbox:
+        yield AppriseOptions((Secret(mailbox.url),)), lambda: mailbox.raw
+
+
+def _closed_mailbox(_: Path) -> AppriseOptions:
+    return AppriseOptions((Secret(mail_url(1)),))
+
+
+def _mail_key(mail: bytes) -> str:
+    return str(message_from_bytes(mail)["X-Leakwatch-Delivery"])
+
+
 HTTP: dict[str, HttpCase] = {
     "slack": HttpCase(
         _slack,
@@ -215,6 +232,9 @@ HTTP: dict[str, HttpCase] = {
     ),
 }
 LOCAL: dict[str, LocalCase] = {
+    "apprise": LocalCase(
+        _mailbox, _closed_mailbox, key=_mail_key, max_bytes=200_000, secrets=(PASSWORD, "oncall")
+    ),
     "command": LocalCase(_told_command, _failing_command, key=_delivery, max_bytes=MAX_DOCUMENT_BYTES),
     "file": LocalCase(_written_file, _file_without_folder, key=_delivery, max_bytes=MAX_DOCUMENT_BYTES),
     "datadog": LocalCase(_listening_agent, _no_agent, key=_aggregation_key, max_bytes=MAX_DATADOG_BYTES),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.alerts.alertmanager import AlertmanagerChannel, AlertmanagerOptions
+from agent.alerts.apprise import AppriseChannel, AppriseOptions
 from agent.alerts.command import CommandChannel, CommandOptions
 from agent.alerts.datadog import DatadogChannel, DatadogOptions
 from agent.alerts.journal import JournalChannel, JournalOptions
@@ -31,6 +32,7 @@ ChannelOptions = (
     | JournalOptions
     | DatadogOptions
     | AlertmanagerOptions
+    | AppriseOptions
 )
 
 CHANNEL_OPTIONS: dict[str, type[ChannelOptions]] = {
@@ -43,6 +45,7 @@ CHANNEL_OPTIONS: dict[str, type[ChannelOptions]] = {
     "journal": JournalOptions,
     "datadog": DatadogOptions,
     "alertmanager": AlertmanagerOptions,
+    "apprise": AppriseOptions,
 }
 """Kind of channel -> what the file may say about it."""
 
@@ -73,6 +76,8 @@ def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # 
             return DatadogChannel(name, options, tools.clock)
         case AlertmanagerOptions():
             return AlertmanagerChannel(name, options, tools)
+        case AppriseOptions():
+            return AppriseChannel(name, options, tools.notes)
 
 
 def _http_client(options: HttpOptions, clock: Clock) -> HttpPort:

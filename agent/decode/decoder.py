@@ -112,12 +112,14 @@ class Decoder:
         if get_origin(hint) is dict:
             inner = get_args(hint)[1]
             return self._secrets(node, place) if inner is Secret else self._named(inner, node, place)
+        if hint is Secret:
+            return decode_secret(self._walk, named_secret(""), "", node, place)
         return self._scalar(hint, node, place, optional=optional)
 
     def _list(self, hint: Any, node: yaml.Node, place: Place) -> Any:
         if node.tag == NULL:
             return ()
-        if hint is str and isinstance(node, yaml.ScalarNode):
+        if hint in (str, Secret) and isinstance(node, yaml.ScalarNode):
             nodes = [node]
         elif isinstance(node, yaml.SequenceNode):
             nodes = node.value
