@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,11 +93,10 @@ def tag_list(pairs: Iterable[tuple[str, str]]) -> str:
     told: dict[str, str] = {}
     room = MAX_TAGS_BYTES
     for key, value in pairs:
-        name = _NOT_IN_TAGS.sub("_", key).replace(":", "_")
-        tag = f"{name}:{_NOT_IN_TAGS.sub('_', value)}"[:MAX_TAG_CHARS]
-        if key and value and name not in told and len(_utf8(tag)) < room:
+        name, tag, length = _tag(key, value)
+        if key and value and name not in told and length < room:
             told[name] = tag
-            room -= len(_utf8(tag)) + 1
+            room -= length + 1
     return ",".join(told.values())
 
 
@@ -112,6 +112,14 @@ def packed(lines: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
         size += len(line) + 1
     if held:
         yield b"\n".join(held)
+
+
+@lru_cache(maxsize=4096)  # the same few hundred at every poll
+def _tag(key: str, value: str) -> tuple[str, str, int]:
+    """Return the sound name, the tag, and how many bytes it takes."""
+    name = _NOT_IN_TAGS.sub("_", key[:MAX_TAG_CHARS]).replace(":", "_")
+    tag = f"{name}:{_NOT_IN_TAGS.sub('_', value[:MAX_TAG_CHARS])}"[:MAX_TAG_CHARS]
+    return name, tag, len(_utf8(tag))
 
 
 def _rest(event: Event) -> bytes:
