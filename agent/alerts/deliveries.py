@@ -20,6 +20,9 @@ KEEP_PARKED_S = 90 * 86400.0
 BATCH = 100
 """Deliveries handed out at once: a long queue is never in memory as a whole."""
 
+PATIENCE_S = 5.0
+"""What waits for its evidence still gets it when something later of its incident is written."""
+
 Row = tuple[Any, ...]
 
 COLUMNS = "id, channel, alert, attempts, state, last_error, created_wall_s"
@@ -92,11 +95,23 @@ def store_incident(connection: sqlite3.Connection, incident: Incident, now: Inst
 
 
 def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Write new deliveries; those that are there already stay as they are."""
+    """Write new deliveries; those that are there already stay as they are.
+
+    What quiet hours hold of an incident ends its wait when something of it comes that waits less long: a
+    warning must not keep what is critical behind it.
+    """
     connection.executemany(
         "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, transition, alert,"
         " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
+    )
+    connection.executemany(
+        "UPDATE deliveries SET hold_until_wall_s = min(hold_until_wall_s, max(?, ?))"
+        " WHERE state = 'pending' AND incident_id = ? AND channel = ? AND sequence < ?",
+        [
+            (hold_s, created_s + PATIENCE_S, incident_id, channel, sequence)
+            for _, incident_id, sequence, channel, _, _, created_s, hold_s in rows
+        ],
     )
 
 
