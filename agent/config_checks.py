@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agent.alerts.alertmanager import AlertmanagerOptions, problem_of
 from agent.alerts.apprise import UNKNOWN, AppriseOptions, address_problem
 from agent.alerts.options import HttpOptions, Route
+from agent.alerts.slack import SlackOptions
 from agent.decode.encode import write_percent, write_rate
 from agent.decode.problems import nearest, sentence, shown_key
 from agent.decode.schema import keys_of, one_of
@@ -23,6 +24,7 @@ from agent.web.options import WebOptions, listen_address
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from agent.decode.schema import Key
     from agent.decode.walk import Located
 
 LEAST_TIMEOUT_S = 0.1
@@ -72,9 +74,11 @@ def off_channels(walk: Walk) -> dict[str, str]:
         if len(path) != 2 or path[0] != "channels":  # noqa: PLR2004 - channels.NAME
             continue
         kind: type = type(located.value)
+        alternatives = getattr(kind, "ALTERNATIVES", ())
         for key in keys_of(kind).values():
             value = getattr(located.value, key.attribute)
-            if key.secret and key.required and not value:
+            needed = key.required or (key.name in alternatives and _is_given(walk, path, key))
+            if key.secret and needed and not (value or _any(located.value, alternatives)):
                 off[str(path[1])] = f"{key.name} is empty" + _whose(walk, (*path, key.name))
             for at in _empty_secrets(value):
                 off[str(path[1])] = f"{key.name}[{at}] is empty" + _whose(walk, (*path, key.name, at))
@@ -85,6 +89,16 @@ def _empty_secrets(value: Any) -> list[int]:
     """Return which items of a list of secrets are empty."""
     items = value if isinstance(value, tuple) else ()
     return [at for at, item in enumerate(items) if isinstance(item, Secret) and not item]
+
+
+def _any(options: Any, secrets: tuple[str, ...]) -> bool:
+    """Whether one of these secrets is there."""
+    return any(getattr(options, name) for name in secrets)
+
+
+def _is_given(walk: Walk, path: tuple[str | int, ...], key: Key) -> bool:
+    """Whether the file gives a key, empty or not, in any of its spellings."""
+    return any((*path, spelling) in walk.located for spelling in key.spellings)
 
 
 def _whose(walk: Walk, path: tuple[str | int, ...]) -> str:
@@ -254,6 +268,17 @@ def _alertmanager(walk: Walk, located: Located) -> None:
         _refuse(walk, located, *problem)
 
 
+def _slack(walk: Walk, located: Located) -> None:
+    options: SlackOptions = located.value
+    keys = [keys_of(SlackOptions)[name] for name in SlackOptions.ALTERNATIVES]
+    both = options.webhook_url and options.token
+    if both or not any(_is_given(walk, located.place.path, key) for key in keys):
+        found = "both" if both else "nothing"
+        _refuse(walk, located, "webhook_url", "either webhook_url, or token and channel", found)
+    elif options.token and not options.channel:
+        _refuse(walk, located, "channel", "the channel that the bot posts to", "nothing")
+
+
 _PART_CHECKS: dict[type, Callable[[Walk, Located], None]] = {
     AppriseOptions: _apprise,
     Match: _match,
@@ -264,4 +289,5 @@ _PART_CHECKS: dict[type, Callable[[Walk, Located], None]] = {
     EvidenceOptions: _timeout,
     WebOptions: _web,
     AlertmanagerOptions: _alertmanager,
+    SlackOptions: _slack,
 }

@@ -12,7 +12,8 @@ from agent.alerts.journal import JournalChannel, JournalOptions
 from agent.alerts.jsonl import FileChannel, FileOptions
 from agent.alerts.pagerduty import PagerDutyChannel, PagerDutyOptions
 from agent.alerts.sentry import SentryChannel, SentryOptions
-from agent.alerts.slack import SlackChannel, SlackOptions
+from agent.alerts.slack import SlackOptions
+from agent.alerts.slack_bot import slack_channel
 from agent.alerts.tools import Tools
 from agent.alerts.webhook import WebhookChannel, WebhookOptions
 
@@ -55,11 +56,11 @@ def build(name: str, options: ChannelOptions, clock: Clock, notes: Notes) -> Cha
     return build_with(name, options, Tools(clock, lambda http: _http_client(http, clock), notes))
 
 
-def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # noqa: PLR0911 - one a kind
+def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # noqa: C901, PLR0911 - one a kind
     """Return the same, made of other tools."""
     match options:
         case SlackOptions():
-            return SlackChannel(name, options, tools.http(options.http))
+            return slack_channel(name, options, tools)
         case SentryOptions():
             return SentryChannel(name, options, tools.http(options.http), tools.clock)
         case PagerDutyOptions():

@@ -10,9 +10,11 @@ import pytest
 from alert_samples import EVIDENCE, alert, later
 from alert_strategies import ALERTS
 from hypothesis import given, settings
+from slack_sdk.models.blocks import Block
 
-from agent.alerts.slack import SlackOptions, escaped, payload
-from agent.model import Alert, Evidence, Reason, State, Transition
+from agent.alerts.slack import SlackOptions
+from agent.alerts.slack_blocks import escaped, payload, reply
+from agent.model import Alert, Event, Evidence, Reason, State, Transition
 from agent.secret import Secret
 
 MENTION = re.compile(r"[<>]|&(?!(amp|lt|gt);)")
@@ -22,9 +24,15 @@ MENTION = re.compile(r"[<>]|&(?!(amp|lt|gt);)")
 def texts(message: dict[str, Any]) -> list[str]:
     found = [message["text"]]
     for block in message["blocks"]:
-        holders = [block.get("text"), *block.get("fields", []), *block.get("elements", [])]
+        buttons = [element["text"] for element in block.get("elements", []) if element["type"] == "button"]
+        plain = [element for element in block.get("elements", []) if element["type"] != "button"]
+        holders = [block.get("text"), *block.get("fields", []), *plain, *buttons]
         found += [holder["text"] for holder in holders if holder]
     return found
+
+
+def kinds(message: dict[str, Any]) -> list[str]:
+    return [block["type"] for block in message["blocks"]]
 
 
 def test_the_header_is_the_first_line_with_the_colour_of_the_severity() -> None:
@@ -68,9 +76,48 @@ def test_a_name_mentions_nobody() -> None:
 
 
 def test_an_empty_section_is_left_out() -> None:
-    kinds = [block["type"] for block in payload(later(2, Transition.RESOLVED, reasons=()))["blocks"]]
+    assert kinds(payload(later(2, Transition.RESOLVED, reasons=()))) == ["header", "section", "context"]
 
-    assert kinds == ["header", "section", "context"]
+
+def test_links_are_buttons_that_lead_to_the_runbook_and_the_page() -> None:
+    told = alert(runbook_url="https://wiki.example/guide", page_url="https://web-3.example/")
+    (actions,) = [block for block in payload(told)["blocks"] if block["type"] == "actions"]
+
+    assert [(button["text"]["text"], button["url"]) for button in actions["elements"]] == [
+        ("Runbook", "https://wiki.example/guide#runbook-heap"),
+        ("Page", "https://web-3.example/"),
+    ]
+    assert "actions" not in kinds(payload(alert()))
+
+
+def test_an_alert_with_a_headline_is_a_list_without_figures() -> None:
+    items = ("api leaks 24 MB/h", "worker leaks 3 MB/h")
+    told = alert(
+        event=Event.STORM, headline="12 services leak", items=items, reasons=(), command="", labels={}
+    )
+    message = payload(told)
+
+    assert message["blocks"][0]["text"]["text"] == ":red_circle: 12 services leak (host web-3)"
+    assert [block["text"]["text"] for block in message["blocks"][2:3]] == [
+        "*Incidents*\n• api leaks 24 MB/h\n• worker leaks 3 MB/h"
+    ]
+    assert "Growth rate" not in json.dumps(message)
+
+
+def test_a_change_is_no_alarm() -> None:
+    told = alert(event=Event.CHANGE, headline="api was restarted", severity=State.WARNING, reasons=())
+
+    assert payload(told)["blocks"][0]["text"]["text"].startswith(":large_blue_circle: api was restarted")
+    assert kinds(payload(told)) == ["header", "context"]
+
+
+def test_a_reply_tells_the_transition_and_why() -> None:
+    told = later(2, Transition.WORSENED, note="warning to critical after 1h & <more>")
+
+    assert reply(told) == (
+        ":red_circle: Now critical: api leaks 24 MB/h: 448 MB of 1 GB, full in about 23 h (host web-3)\n"
+        "warning to critical after 1h &amp; &lt;more&gt;"
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +146,10 @@ def test_any_alert_fits_into_block_kit(any_alert: Alert) -> None:
     assert len(blocks[0]["text"]["text"]) <= 150
     assert all(len(block.get("fields", ())) <= 10 for block in blocks)
     assert all(0 < len(text) <= 2000 for text in texts(message))
-    assert not [text for text in texts(message) if MENTION.search(text)]
+    assert not [text for text in [*texts(message), reply(any_alert)] if MENTION.search(text)]
+    for block in Block.parse_all(blocks):
+        block.validate_json()
+    assert [type(block).type for block in Block.parse_all(blocks)] == kinds(message)
 
 
 @pytest.mark.parametrize("char", ['"', "\\", "&", "\x00", "\ud800", "\U0001f600"])
