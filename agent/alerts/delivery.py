@@ -41,6 +41,7 @@ class Deliverer:
         self._threads: dict[str, threading.Thread] = {}
         self._wakes: dict[str, threading.Event] = {}
         self._stopping = threading.Event()
+        self._started = False
         self._senders: dict[str, Sender] = {}
         self._take(channels)
 
@@ -48,6 +49,7 @@ class Deliverer:
         """Start a worker for each channel."""
         self._park_removed()
         with self._lock:
+            self._started = True
             for name in self._senders:
                 if name not in self._threads:
                     self._start_worker(name)
@@ -56,8 +58,9 @@ class Deliverer:
         """Go on with the channels of a new configuration; a send that is under way is not disturbed."""
         with self._lock:
             self._take(channels)
-        self.start()
-        self.wake()
+        if self._started:
+            self.start()
+            self.wake()
 
     def wake(self) -> None:
         """Tell the workers that something was recorded or released."""
