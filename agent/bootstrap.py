@@ -33,6 +33,7 @@ from agent.history.lineage import RunStore
 from agent.history.store import HistoryStore, HistoryWriter
 from agent.logs import log_event
 from agent.sdnotify import Notifier
+from agent.statedir import STATE_FILE
 from agent.text import one_line
 from agent.units import format_duration
 from agent.watch.cgroups import LimitReader
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CAPTURES = "captures"
-STATE_FILE = "state.db"
 HISTORY_FILE = "history.db"
 RUNS_FILE = "runs.db"
 AT_START_ONLY = ("state_dir", "host", "log", "evidence", "web")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SYSTEM_DIRECTORY = Path("/var/lib/leakwatch")
 LOCK_NAME = "lock"
+STATE_FILE = "state.db"
+"""Incidents, their stories and what is to be delivered."""
 MAX_PID_CHARS = 20
 LOCK_ATTEMPTS = 5
 LOCK_PAUSE_S = 0.02
