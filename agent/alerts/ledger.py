@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agent.incident_parts import Acknowledgement
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agent.alerts.state_schema import Work
-    from agent.model import Alert
+    from agent.model import Alert, Evidence
 
 T = TypeVar("T")
 
@@ -88,6 +89,19 @@ def store_story(connection: sqlite3.Connection, alert: Alert) -> None:
             json.dumps(alert.to_json() | {"course": ()}),
         ),
     )
+
+
+def store_evidence(
+    connection: sqlite3.Connection, incident_id: str, sequence: int, evidence: Evidence
+) -> None:
+    """Add what a capture found to the story of the transition that it was taken for."""
+    place = (incident_id, sequence)
+    query = "SELECT alert FROM story WHERE incident_id = ? AND sequence = ?"
+    for (text,) in connection.execute(query, place).fetchall():
+        # Not SQLite's json_set: it takes no infinite figures.
+        told = json.dumps(json.loads(text) | {"evidence": asdict(evidence)})
+        change = "UPDATE story SET alert = ? WHERE incident_id = ? AND sequence = ?"
+        connection.execute(change, (told, *place))
 
 
 def store_storm(connection: sqlite3.Connection, storm: Storm, now: Instant) -> None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from agent.alerts import deliveries, merging
 from agent.alerts.backlog import Backlog, Job
 from agent.alerts.deliveries import BATCH, COLUMNS, Delivery
-from agent.alerts.ledger import Ledger, store_storm, store_story
+from agent.alerts.ledger import Ledger, store_evidence, store_storm, store_story
 from agent.alerts.merging import MAX_PENDING, Shed
 from agent.alerts.notes import StoredNotes
+from agent.alerts.notices import Notices
 from agent.alerts.state_file import StateFile
 from agent.alerts.state_schema import count_pending
 from agent.incidents import Incident
@@ -64,6 +65,8 @@ class Outbox:
         self._stored: Callable[[], None] = _nothing
         self.notes = StoredNotes(self._file)
         """What channels keep about incidents."""
+        self.notices = Notices(self._file)
+        """What is known of alerts that have no incident, and of refusals."""
         self.ledger = Ledger(self._file, lambda work: self._store(Job(work)))
 
     @property
@@ -164,7 +167,13 @@ class Outbox:
 
     def release(self, incident_id: str, sequence: int, evidence: Evidence | None) -> None:
         """Write the evidence into the alerts of that transition that are still unsent, and end their wait."""
-        self._store(Job(lambda c: deliveries.release(c, incident_id, sequence, evidence)))
+
+        def work(connection: sqlite3.Connection) -> None:
+            deliveries.release(connection, incident_id, sequence, evidence)
+            if evidence is not None:
+                store_evidence(connection, incident_id, sequence, evidence)
+
+        self._store(Job(work))
 
     def gather(self, delivery: Delivery, why: str, *, late: bool) -> Delivery | None:
         """Return what to send in the place of a due delivery; None when it does not wait any more.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent.alerts.message import document
 from agent.alerts.wording import first_line, items, reasons
 from agent.cli.tables import iso, when
 from agent.model import State, Transition
@@ -36,7 +37,7 @@ def chapter_lines(chapter: Chapter) -> Iterator[str]:
 
 
 def chapter_values(chapter: Chapter) -> dict[str, Any]:
-    """Return one transition for JSON."""
+    """Return one transition for JSON: the alert as a webhook gets it (docs/alert.schema.json)."""
     deliveries = [
         {
             "channel": fate.channel,
@@ -48,7 +49,7 @@ def chapter_values(chapter: Chapter) -> dict[str, Any]:
         }
         for fate in chapter.fates
     ]
-    return {"at": iso(chapter.alert.at_wall_s), "alert": chapter.alert.to_json(), "deliveries": deliveries}
+    return {"at": iso(chapter.alert.at_wall_s), "alert": document(chapter.alert), "deliveries": deliveries}
 
 
 def _facts(alert: Alert) -> Iterator[tuple[str, str]]:

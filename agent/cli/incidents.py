@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.alerts import archive, ledger
-from agent.alerts.phrases import amount
+from agent.alerts.phrases import amount, finite
 from agent.cli import state
 from agent.cli.chapters import chapter_lines, chapter_values
 from agent.cli.tables import iso, table, when
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from agent.alerts.visit import Visit
     from agent.incidents import Incident
-    from agent.model import Instant
+    from agent.model import Instant, Verdict
     from agent.silences import Silence
     from agent.storms import Storm
 
@@ -182,16 +182,24 @@ def _values(incident: Incident, silences: Sequence[Silence], now: Instant) -> di
         "since": iso(incident.onset_wall_s),
         "told": iso(incident.told.wall_s),
         "sequence": incident.sequence,
-        "rate": verdict.rate._asdict() if verdict.rate else None,
-        "growth": verdict.growth,
-        "current": verdict.current,
-        "limit": verdict.limit,
-        "exhaustion_hours": verdict.exhaustion_hours.value if verdict.exhaustion_hours else None,
-        "probability": verdict.probability,
+        **_figures(verdict),
         "pids": [member.key.pid for member in incident.living],
         "acknowledged": incident.acknowledged._asdict() if incident.acknowledged else None,
         "silenced_until": iso(now.wall_s + silence.left_s(now)) if silence else None,
         "storm": incident.storm or None,
+    }
+
+
+def _figures(verdict: Verdict) -> dict[str, float | None]:
+    """Return what JSON can carry: what is unknown or endless is None."""
+    rate, full = verdict.rate, verdict.exhaustion_hours
+    return {
+        "rate_per_hour": finite(rate and rate.value),
+        "growth": finite(verdict.growth),
+        "current": finite(verdict.current),
+        "limit": finite(verdict.limit),
+        "exhaustion_hours": finite(full and full.value),
+        "probability": finite(verdict.probability),
     }
 
 
