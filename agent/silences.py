@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 MAX_SILENCE_S = 30 * 86400.0
 """What is to be silent for longer is better not watched, or not routed."""
+DAY_S = 86400.0
 CLOCK_SLACK_S = 300.0
 """A wall clock that stands so much before a silence's beginning was set back, not corrected."""
 
@@ -45,6 +47,12 @@ class Silence:
         asked_s = self.until_wall_s - self.begun.wall_s
         by_boot_s = asked_s - max(0.0, now.t_s - self.begun.t_s)
         return max(0.0, min(by_boot_s, self.until_wall_s - now.wall_s))
+
+    def told(self, now: Instant) -> str:
+        """Return until when it holds, in the reader's own time."""
+        end = datetime.fromtimestamp(now.wall_s + self.left_s(now), UTC).astimezone()
+        form = "%H:%M" if self.left_s(now) < DAY_S else "%Y-%m-%d %H:%M"
+        return f"silenced until {end.strftime(form)}"
 
 
 def silence_of(service: str, silences: Iterable[Silence], now: Instant) -> Silence | None:

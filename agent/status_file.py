@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "status.json"
-SCHEMA = 2
+SCHEMA = 3
 """The version of the file's form."""
 WRITE_EVERY_S = 30.0
 """The daemon writes at changes, and at least so often."""
@@ -62,6 +62,8 @@ class IncidentLine:
     probability: float | None = None
     kind: str = ""
     """What grows, one of `agent.model.Kind`; empty where nothing can be said."""
+    standing: str = ""
+    """Why nobody hears of it at present, e.g. that it is acknowledged; empty where people do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def standing(incident: Incident, silences: Sequence[Silence], now: Instant) -> s
     if incident.ended:
         return "resolved" if incident.resolved else "gone"
     silence = silence_of(incident.service, silences, now)
-    silenced = f"silenced until {when(now.wall_s + silence.left_s(now), '%H:%M')}" if silence else ""
+    silenced = silence.told(now) if silence else ""
     return "; ".join(text for text in (incident.standing(), silenced) if text) or "open"
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from agent import status_file
 from agent.cli import chosen
+from agent.cli.tables import table, when
 from agent.clock import SystemClock
 from agent.config import ConfigError
 from agent.statedir import SYSTEM_DIRECTORY, StateError
@@ -34,7 +34,7 @@ NOT_RUNNING = 3
 """As `systemctl status` has it."""
 MAX_PROCESSES_SHOWN = 10
 _INCIDENT_HEAD = (
-    "INCIDENT", "SERVICE", "SUBJECT", "KIND", "EVENT", "SEVERITY", "SURE", "SINCE", "EVIDENCE",
+    "INCIDENT", "SERVICE", "SUBJECT", "KIND", "EVENT", "SEVERITY", "SURE", "SINCE", "EVIDENCE", "NOTE",
 )  # fmt: skip
 COLOURS = {Status.HEALTHY: "green", Status.DEGRADED: "yellow", Status.CRITICAL: "red"}
 
@@ -107,7 +107,7 @@ def _not_running(directory: Path) -> str:
 
 def _lines(told: DaemonStatus, word: Status, directory: Path, now: Instant) -> Iterator[str]:
     view = told.view
-    since = _when(now.wall_at(view.started_t_s))
+    since = when(now.wall_at(view.started_t_s))
     up = format_duration(now.t_s - view.started_t_s)
     running = f"leakwatch {view.version} is running (pid {told.pid}) since {since} ({up}): "
     yield running + click.style(str(word), fg=COLOURS[word])
@@ -142,7 +142,7 @@ def _watching(told: DaemonStatus) -> Iterator[str]:
     yield text
     worst = sorted(told.watching, key=lambda p: (-p.state, -(p.rate_bytes_per_hour or 0.0), -p.heap_bytes))
     rows = [_process(process) for process in worst[:MAX_PROCESSES_SHOWN]]
-    yield from _table(("SERVICE", "PID", "NAME", "HEAP", "LIMIT", "RATE", "SURE", "STATE"), rows)
+    yield from table(("SERVICE", "PID", "NAME", "HEAP", "LIMIT", "RATE", "SURE", "STATE"), rows)
     if len(worst) > MAX_PROCESSES_SHOWN:
         yield f"  and {len(worst) - MAX_PROCESSES_SHOWN} more"
 
@@ -165,12 +165,16 @@ def _process(process: WatchedProcess) -> tuple[str, ...]:
 def _incidents(told: DaemonStatus, now: Instant) -> Iterator[str]:
     yield f"incidents open: {len(told.incidents) or 'none'}"
     rows = [_incident(incident, now) for incident in told.incidents]
-    yield from _table(_INCIDENT_HEAD, rows)
+    yield from table(_INCIDENT_HEAD, rows)
+    for silence in told.view.silences:
+        left = format_duration(max(0.0, silence.until_wall_s - now.wall_s))
+        until = f"until {when(silence.until_wall_s)} ({left} left)"
+        yield f"silenced: {one_line(silence.service)} {until} by {one_line(silence.by)}"
 
 
 def _incident(incident: IncidentLine, now: Instant) -> tuple[str, ...]:
     lasted = format_duration(now.wall_s - incident.since_wall_s)
-    since = f"{_when(incident.since_wall_s)} ({lasted})"
+    since = f"{when(incident.since_wall_s)} ({lasted})"
     severity, event = str(incident.state), str(incident.event)
     return (
         incident.incident_id,
@@ -182,6 +186,7 @@ def _incident(incident: IncidentLine, now: Instant) -> tuple[str, ...]:
         _sure(incident.probability),
         since,
         incident.evidence or "-",
+        incident.standing,
     )
 
 
@@ -210,19 +215,5 @@ def _channel(channel: ChannelHealth) -> str:
     return f"{text}; last error: {one_line(channel.last_error)}" if channel.last_error else text
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """Yield lines with columns below each other; nothing for no rows."""
-    if not rows:
-        return
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield ("  " + "  ".join(cells)).rstrip()
-
-
 def _count(number: int, word: str, plural: str) -> str:
     return f"{number} {word}{'' if number == 1 else plural}"
-
-
-def _when(wall_s: float) -> str:
-    return datetime.fromtimestamp(wall_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M")

@@ -102,6 +102,11 @@ class IncidentKeeper:
         """Return the newest evidence taken for an incident since the agent started."""
         return self._teller.evidence_of(incident_id)
 
+    def standing_of(self, incident: Incident, now: Instant) -> str:
+        """Return why nobody hears of an incident at present, in clauses; empty where people do."""
+        silence = self._teller.silence_of(incident.service, now)
+        return "; ".join(text for text in (incident.standing(), silence.told(now) if silence else "") if text)
+
     def subjects_of(self, watched: Watched) -> set[Subject]:
         """Return the subjects on which a process belongs to an open incident."""
         service = watched.target.service

@@ -11,7 +11,7 @@ from agent.logs import log_event
 from agent.model import State
 from agent.status_file import WRITE_EVERY_S, IncidentLine, ParkedDelivery, WatchedProcess
 from agent.status_file import write as write_status
-from agent.web.health import ChannelHealth, HealthView
+from agent.web.health import ChannelHealth, HealthView, SilenceHealth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,8 @@ class Publisher:
         self._cannot_write = ""
         self.ticks = 0
         self.late = 0
+        self.failing = ""
+        """Why the latest tick failed; empty when it was completed."""
         self.line = ""
         """The last status line."""
         self.view = HealthView(__version__, started.t_s, config.poll_interval_s, None, 0.0, 0, 0, 0)
@@ -82,6 +84,7 @@ class Publisher:
     ) -> None:
         """Publish one completed tick."""
         self.ticks += 1
+        self.failing = ""
         incidents = self._keeper.open_incidents
         self.view = self._view(now, took_s, watched, incidents)
         self._gauges.publish(watched, incidents)
@@ -111,6 +114,10 @@ class Publisher:
             criticals_open=critical,
             services=service_health(watched, incidents, self._keeper.last_alert_wall_s),
             channels=self._channels,
+            silences=tuple(
+                SilenceHealth(one.pattern, now.wall_s + one.left_s(now), one.by)
+                for one in self._keeper.silences
+            ),
         )
 
     def _tell_systemd(self, watching: int, incidents: Sequence[Incident]) -> bool:
@@ -134,7 +141,7 @@ class Publisher:
                 self.view,
                 now,
                 watching=[_watched_line(one, incidents) for one in watched],
-                incidents=[self._incident_line(one) for one in incidents],
+                incidents=[self._incident_line(one, now) for one in incidents],
                 parked=parked,
                 dropped=selection.dropped,
                 denied=len(selection.denied),
@@ -150,7 +157,7 @@ class Publisher:
             self._cannot_write = why
             log_event(logger, "status", level=logging.WARNING, why=f"cannot be written: {why}")
 
-    def _incident_line(self, incident: Incident) -> IncidentLine:
+    def _incident_line(self, incident: Incident, now: Instant) -> IncidentLine:
         evidence = self._keeper.evidence_of(incident.incident_id)
         return IncidentLine(
             incident.incident_id,
@@ -162,6 +169,7 @@ class Publisher:
             evidence.directory if evidence else "",
             incident.lead.verdict.probability,
             incident.lead.verdict.kind,
+            self._keeper.standing_of(incident, now),
         )
 
     def _summarise(self, watching: int, incidents: Sequence[Incident]) -> None:
@@ -175,6 +183,7 @@ class Publisher:
             ticks=self.ticks,
             late=self.late,
             undelivered=sum(channel.pending + channel.parked for channel in self.view.channels),
+            silenced=",".join(one.service for one in self.view.silences) or None,
         )
 
 

@@ -75,6 +75,16 @@ class ChannelHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceHealth:
+    """Services of which nobody is told for a time."""
+
+    service: str
+    """A name or a shell pattern."""
+    until_wall_s: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class HealthView:
     """What the daemon publishes after each tick; it may be read at any time later."""
 
@@ -91,6 +101,7 @@ class HealthView:
     criticals_open: int
     services: tuple[ServiceHealth, ...] = ()
     channels: tuple[ChannelHealth, ...] = ()
+    silences: tuple[SilenceHealth, ...] = ()
 
 
 def alive(view: HealthView, now: Instant) -> bool:
@@ -126,6 +137,9 @@ def to_json(view: HealthView, now: Instant) -> dict[str, Any]:
             }
             for channel in view.channels
         },
+        "silences": [
+            {"service": one.service, "until": _iso(one.until_wall_s), "by": one.by} for one in view.silences
+        ],
     }
 
 

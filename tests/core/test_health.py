@@ -9,7 +9,7 @@ import pytest
 from agent.model import Instant, Subject
 from agent.secret import Secret
 from agent.web import health
-from agent.web.health import Chance, ChannelHealth, HealthView, ServiceHealth, Status
+from agent.web.health import Chance, ChannelHealth, HealthView, ServiceHealth, SilenceHealth, Status
 from agent.web.options import Address, WebOptions, exposure, listen_address
 
 NOW = Instant(1000.0, 1_800_000_000.0)
@@ -83,7 +83,16 @@ def test_health_speaks_the_words_of_its_readers() -> None:
             }
         },
         "channels": {"slack": {"pending": 0, "parked": 0, "lastError": None, "failingSeconds": 0}},
+        "silences": [],
     }
+
+
+def test_health_names_what_is_silenced_and_until_when() -> None:
+    silence = SilenceHealth("api-*", 1_800_003_600.0, "ana")
+
+    told = health.to_json(replace(VIEW, silences=(silence,)), NOW)
+
+    assert told["silences"] == [{"service": "api-*", "until": "2027-01-15T09:00:00+00:00", "by": "ana"}]
 
 
 def test_what_is_not_known_is_null() -> None:

@@ -15,7 +15,7 @@ from agent.clock import SystemClock
 from agent.model import Event, Instant, State, Subject
 from agent.statedir import LOCK_NAME, InstanceLock
 from agent.status_file import IncidentLine, ParkedDelivery, WatchedProcess
-from agent.web.health import ChannelHealth, HealthView
+from agent.web.health import ChannelHealth, HealthView, SilenceHealth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,7 @@ def tell(
     watching: int = 1,
     ago_s: float = 0.0,
     warnings_open: int = 0,
+    silences: tuple[SilenceHealth, ...] = (),
 ) -> None:
     now = SystemClock().now()
     now = Instant(now.t_s - ago_s, now.wall_s - ago_s)
@@ -51,6 +52,7 @@ def tell(
         warnings_open=warnings_open,
         criticals_open=0,
         channels=(ChannelHealth("slack", pending=2, parked=errors, delivered=4, last_error=None),),
+        silences=silences,
     )
     processes = [
         WatchedProcess("api", 4000 + n, "python3", 448_000_000 + n, 1_000_000_000, State.SOUND, None)
@@ -103,6 +105,27 @@ def test_open_incidents_are_a_table_and_exit_code_1(state: Path) -> None:
     row = next(text for text in result.output.splitlines() if text.startswith("  7f3a"))
     assert row.split()[:8] == ["7f3a", "api", "heap", "native", "leak", "warning", "97", "%"]
     assert row.endswith("(60m)  /captures/7f3a")
+
+
+def test_silences_and_why_nobody_hears_of_an_incident_are_shown(state: Path) -> None:
+    now = SystemClock().now()
+    line = IncidentLine(
+        "7f3a",
+        "api",
+        Subject.HEAP,
+        State.WARNING,
+        now.wall_s - 60,
+        Event.LEAK,
+        "",
+        standing="acknowledged by ana",
+    )
+    tell(state, incidents=(line,), silences=(SilenceHealth("api-*", now.wall_s + 7230.0, "ana"),))
+
+    output = ask(state).output
+
+    assert next(text for text in output.splitlines() if "7f3a" in text).endswith("  acknowledged by ana")
+    assert "\nsilenced: api-* until " in output
+    assert "(2h left) by ana\n" in output
 
 
 def test_parked_alerts_are_told_with_the_reason_and_exit_code_1(state: Path) -> None:
