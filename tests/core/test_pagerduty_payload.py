@@ -3,37 +3,57 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from alert_samples import EVIDENCE, alert, later
 from alert_strategies import ALERTS
 from hypothesis import given, settings
 
+from agent.alerts.answers import Response
 from agent.alerts.pagerduty import MAX_EVENT_BYTES, PagerDutyChannel, PagerDutyOptions, encoded, payload
-from agent.model import Alert, State, Transition
+from agent.model import Alert, Event, State, Transition
 from agent.secret import Secret
 
-if TYPE_CHECKING:
-    from agent.alerts.answers import Response
-
 KEY = "R0123456789ABCDEF0123456789ABCDE"
+PLAIN = PagerDutyOptions(Secret(KEY))
+NOTICE: dict[str, Any] = {
+    "headline": "api was restarted with release 2.4.2",
+    "items": ("pid 4211 ended", "pid 5000 started"),
+    "reasons": (),
+    "labels": {},
+    "command": "",
+}
 
 
-class Unused:
-    """No request belongs into these tests."""
+class Listening:
+    """Keeps where requests went."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
 
     def post(self, url: Secret | str, body: bytes, headers: dict[str, str]) -> Response:
-        raise AssertionError((url, body, headers))
+        assert body
+        assert headers
+        self.urls.append(url if isinstance(url, str) else url.reveal())
+        return Response(202, {}, b"", 0.0)
 
 
-def channel(*severity: str) -> PagerDutyChannel:
-    options = PagerDutyOptions(Secret(KEY), severity=severity or ("critical",))
-    return PagerDutyChannel("pagerduty", options, Unused())
+def channel(*severity: str, **options: Any) -> PagerDutyChannel:
+    made = replace(PLAIN, severity=severity or ("critical",), **options)
+    return PagerDutyChannel("pagerduty", made, Listening())
+
+
+def sent_to(told: Alert, **options: Any) -> str:
+    port = Listening()
+    PagerDutyChannel("pagerduty", replace(PLAIN, **options), port).send(told)
+    (url,) = port.urls
+    return url
 
 
 def test_a_trigger_holds_who_what_and_where() -> None:
-    event = payload(alert(evidence=EVIDENCE), client_url="https://grafana.example/leaks")
+    event = payload(alert(evidence=EVIDENCE), replace(PLAIN, client_url="https://grafana.example/leaks"))
     told = event["payload"]
     details = told.pop("custom_details")
 
@@ -60,10 +80,76 @@ def test_a_trigger_holds_who_what_and_where() -> None:
 
 @pytest.mark.parametrize("transition", Transition)
 def test_every_transition_uses_the_key_of_the_first(transition: Transition) -> None:
-    event = payload(later(3, transition))
+    event = payload(later(3, transition), PLAIN)
 
-    assert event["event_action"] == ("resolve" if transition.ends else "trigger")
-    assert event["dedup_key"] == payload(alert())["dedup_key"]
+    actions = {
+        Transition.ACKNOWLEDGED: "acknowledge",
+        Transition.RESOLVED: "resolve",
+        Transition.GONE: "resolve",
+    }
+    assert event["event_action"] == actions.get(transition, "trigger")
+    assert event["dedup_key"] == payload(alert(), PLAIN)["dedup_key"]
+
+
+def test_links_and_the_configured_picture_go_with_a_trigger() -> None:
+    told = alert(runbook_url="https://wiki.example/guide", page_url="https://web-3.example/")
+    event = payload(told, replace(PLAIN, image_url="https://grafana.example/panel.png"))
+
+    assert event["links"] == [
+        {"href": "https://wiki.example/guide#runbook-heap", "text": "Runbook"},
+        {"href": "https://web-3.example/", "text": "Page"},
+    ]
+    assert event["client_url"] == "https://web-3.example/"
+    assert [image["src"] for image in event["images"]] == ["https://grafana.example/panel.png"]
+    assert {"links", "images", "client_url"} & payload(alert(), PLAIN).keys() == set()
+
+
+def test_our_severity_becomes_pagerdutys_as_mapped() -> None:
+    options = replace(PLAIN, severity_map={"warning": "info"})
+    told = [
+        payload(alert(severity=s), options)["payload"]["severity"] for s in (State.WARNING, State.CRITICAL)
+    ]
+
+    assert told == ["info", "critical"]
+
+
+def test_a_change_is_a_change_event_that_pages_nobody() -> None:
+    told = alert(event=Event.CHANGE, **NOTICE)
+    event = payload(told, PLAIN)
+    details = event["payload"].pop("custom_details")
+
+    assert event == {
+        "payload": {
+            "summary": "api was restarted with release 2.4.2 (host web-3)",
+            "source": "web-3",
+            "timestamp": "2027-01-15T08:00:00+00:00",
+        }
+    }
+    assert details == {"Incident": "7f3a9c21", "At": "2027-01-15 08:00 UTC", "Items": list(NOTICE["items"])}
+    assert (channel().wants(told), channel(changes=False).wants(told)) == (True, False)
+
+
+def test_a_storm_pages_with_what_it_lists_and_no_figures() -> None:
+    event = payload(alert(event=Event.STORM, **NOTICE), PLAIN)
+
+    assert (event["event_action"], event["payload"]["class"]) == ("trigger", "storm")
+    assert event["payload"]["custom_details"]["Items"] == list(NOTICE["items"])
+    assert "Figures" not in event["payload"]["custom_details"]
+
+
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        ({}, "https://events.pagerduty.com/v2/enqueue"),
+        ({"region": "eu"}, "https://events.eu.pagerduty.com/v2/enqueue"),
+        ({"region": "eu", "url": "http://127.0.0.1:8/"}, "http://127.0.0.1:8/v2/enqueue"),
+        ({"url": "http://127.0.0.1:8/v2/enqueue"}, "http://127.0.0.1:8/v2/enqueue"),
+    ],
+    ids=str,
+)
+def test_the_region_names_the_host_unless_an_address_is_given(options: dict[str, Any], url: str) -> None:
+    assert sent_to(alert(), **options) == url
+    assert sent_to(alert(event=Event.CHANGE, **NOTICE), **options) == url.replace("/v2/", "/v2/change/")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +159,8 @@ def test_every_transition_uses_the_key_of_the_first(transition: Transition) -> N
         (alert(severity=State.WARNING), False),
         (alert(severity=State.WARNING, drill=True), True),
         (later(2, Transition.WORSENED), True),
+        (later(2, Transition.UPDATED), True),
+        (later(2, Transition.ACKNOWLEDGED, severity=State.WARNING), True),
         (later(2, Transition.RESOLVED, severity=State.WARNING), True),
         (later(2, Transition.GONE, severity=State.WARNING), True),
     ],
@@ -88,7 +176,7 @@ def test_warnings_page_when_asked_for() -> None:
 
 def test_too_large_an_event_loses_its_details_and_nothing_else() -> None:
     labels = {f"label-{i}": "x" * 500 for i in range(2000)}
-    whole = payload(alert(labels=labels))
+    whole = payload(alert(labels=labels), PLAIN)
     body = encoded(whole, KEY)
     sent = json.loads(body)
 
@@ -101,15 +189,16 @@ def test_too_large_an_event_loses_its_details_and_nothing_else() -> None:
 @given(ALERTS)
 @settings(max_examples=60)
 def test_any_alert_is_a_valid_event(any_alert: Alert) -> None:
-    body = encoded(payload(any_alert), KEY)
+    body = encoded(payload(any_alert, PLAIN), KEY)
     event = json.loads(body, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
     assert len(body) <= MAX_EVENT_BYTES
-    assert len(event["dedup_key"]) <= 255
-    if event["event_action"] == "trigger":
+    if any_alert.event is not Event.CHANGE:
+        assert len(event["dedup_key"]) <= 255
+    if "payload" in event:
         assert 0 < len(event["payload"]["summary"]) <= 1024
         assert event["payload"]["source"]
-        assert event["payload"]["severity"] in ("critical", "warning")
+        assert event["payload"].get("severity", "warning") in ("critical", "warning")
 
 
 @pytest.mark.parametrize("key", ["", "short", "R0123456789ABCDEF0123456789ABCD\n", "ü" * 32])
