@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
+from agent.alerts import chart
 from agent.alerts.answers import demand_success, retry_after_s, scrubbed
-from agent.alerts.attachments import NONE, Attachments, read_attachments
+from agent.alerts.attachments import NONE, Attachment, Attachments, read_attachments
 from agent.alerts.base import DeliveryError
 from agent.alerts.options import HttpOptions
-from agent.alerts.sentry_envelope import Dsn, envelope, quiet
-from agent.alerts.wording import background, facts, figures, findings, first_line, next_step, reasons
-from agent.model import State
+from agent.alerts.sentry_envelope import Dsn, envelope, quiet, sent_at
+from agent.alerts.wording import (
+    background,
+    considerations,
+    facts,
+    figures,
+    findings,
+    first_line,
+    items,
+    next_step,
+    release,
+)
+from agent.model import Event, State
 from agent.options import option
 from agent.secret import Secret
 from agent.text import MAX_NAME_CHARS, one_line
@@ -29,6 +39,7 @@ BARE_429_WAIT_S = 60.0
 """What a 429 without any header means (https://develop.sentry.dev/sdk/expected-features/rate-limiting/)."""
 MAX_TAG_KEY_CHARS = 32
 MAX_TAG_VALUE_CHARS = 199
+MAX_RELEASE_CHARS = 200
 MAX_LABELS = 30
 """Of the process's labels as tags; an event holds 1 MiB in all."""
 
@@ -41,6 +52,13 @@ _ADVICE = {
     404: "there is no such project, check dsn",
     413: "the event is too large for this server",
 }
+
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
+
+
+def _slug_problem(value: str) -> str | None:
+    return None if _SLUG.fullmatch(value) else "a monitor's slug of a-z, 0-9, - and _, 50 characters at most"
 
 
 def _dsn_problem(value: Secret) -> str | None:
@@ -57,8 +75,15 @@ class SentryOptions:
 
     dsn: Secret = option(describe="the project's DSN, as Sentry shows it", check=_dsn_problem)
     environment: str | None = option(None, describe='e.g. "production"')
-    release: str | None = option(None, describe='the watched software\'s release, e.g. "api@2.4.1"')
+    release: str | None = option(
+        None, describe='the watched software\'s release, e.g. "api@2.4.1"; else its label'
+    )
     http: HttpOptions = option(factory=HttpOptions, describe="time-out, proxy and CA bundle")
+    monitor: str | None = option(
+        None,
+        describe="slug of a cron monitor that leakwatch checks in at while it polls",
+        check=_slug_problem,
+    )
 
 
 class SentryChannel:
@@ -83,7 +108,7 @@ class SentryChannel:
         if now.t_s < self._events_from_t_s:
             left_s = self._events_from_t_s - now.t_s
             raise DeliveryError("Sentry asked for a pause", retry_after_s=left_s)
-        files = NONE if now.t_s < self._attachments_from_t_s else read_attachments(alert.evidence)
+        files = NONE if now.t_s < self._attachments_from_t_s else _attachments(alert)
         response = self._post(alert, files)
         if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and files.taken:
             response = self._post(alert, _REFUSED)
@@ -91,20 +116,38 @@ class SentryChannel:
 
     def _post(self, alert: Alert, files: Attachments) -> Response:
         event = payload(alert, self._options, files.left_out)
-        body = envelope(event, _rfc3339(self._clock.now().wall_s), files.taken)
-        return self._http.post(self._dsn.envelope_url, body, self._dsn.headers())
+        body = envelope(event, sent_at(self._clock.now().wall_s), files.taken)
+        response = self._http.post(self._dsn.envelope_url, body, self._dsn.headers())
+        self._heed(response)
+        return response
 
-    def _settle(self, response: Response) -> None:
-        """Remember the limits, which come with answers of any status, then judge the answer."""
+    def _heed(self, response: Response) -> None:
+        """Remember the limits, which come with answers of any status."""
         now, limits = self._clock.now(), quiet(response.headers.get("x-sentry-rate-limits", ""))
         self._events_from_t_s = max(self._events_from_t_s, now.t_s + limits.events_s)
         self._attachments_from_t_s = max(self._attachments_from_t_s, now.t_s + limits.attachments_s)
+
+    def _settle(self, response: Response) -> None:
+        """Judge the answer. Raises DeliveryError."""
+        limits = quiet(response.headers.get("x-sentry-rate-limits", ""))
         wait_s = max(limits.events_s, retry_after_s(response) or 0.0)
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             wait_s = wait_s or BARE_429_WAIT_S
-        secrets = (self._dsn.public_key, self._dsn.secret_key)
-        said = scrubbed(response.headers.get("x-sentry-error", ""), *secrets)
-        demand_success(response, self._dsn.envelope_url, saying=said, advice=_ADVICE, wait_s=wait_s or None)
+        demand_arrival(response, self._dsn, wait_s)
+
+
+def demand_arrival(response: Response, dsn: Dsn, wait_s: float) -> None:
+    """Return when Sentry has taken it. Raises DeliveryError without the keys of the DSN."""
+    said = scrubbed(response.headers.get("x-sentry-error", ""), dsn.public_key, dsn.secret_key)
+    demand_success(response, dsn.envelope_url, saying=said, advice=_ADVICE, wait_s=wait_s or None)
+
+
+def _attachments(alert: Alert) -> Attachments:
+    """Return the picture and the files of the capture."""
+    files, picture = read_attachments(alert.evidence), chart.png(alert)
+    if picture is None:
+        return files
+    return files._replace(taken=(Attachment(chart.NAME, picture), *files.taken))
 
 
 def event_id(alert: Alert) -> str:
@@ -120,29 +163,39 @@ def payload(alert: Alert, options: SentryOptions, left_out: tuple[str, ...] = ()
         "timestamp": alert.at_wall_s,
         "platform": "other",
         "logger": "leakwatch",
-        "level": "info" if alert.transition.ends else _LEVELS.get(alert.severity, "info"),
+        "level": _level(alert),
         "logentry": {"message": line, "formatted": line},
         "server_name": one_line(alert.host, MAX_NAME_CHARS),
         "fingerprint": _fingerprint(alert),
         "tags": _tags(alert),
-        "contexts": {"leak": figures(alert), "watched process": _watched(alert)},
+        "contexts": {} if alert.headline else {"leak": figures(alert), "watched process": _watched(alert)},
         "extra": _extra(alert, left_out),
     }
-    named = {"environment": options.environment, "release": options.release}
+    software = options.release or one_line(release(alert), MAX_RELEASE_CHARS)
+    named = {"environment": options.environment, "release": software}
     return event | {key: value for key, value in named.items() if value}
 
 
+def _level(alert: Alert) -> str:
+    calm = alert.transition.ends or alert.event is Event.CHANGE
+    return "info" if calm else _LEVELS.get(alert.severity, "info")
+
+
 def _fingerprint(alert: Alert) -> list[str]:
-    """One issue a service and kind; a rehearsal never joins a real one."""
-    told = ["leakwatch", one_line(alert.service, MAX_NAME_CHARS), str(alert.subject)]
-    return [*told, "drill"] if alert.drill else told
+    """One issue a service and kind, one for all storms and so on; a rehearsal never joins a real one."""
+    about = (
+        [str(alert.event)]
+        if alert.headline
+        else [one_line(alert.service, MAX_NAME_CHARS), str(alert.subject)]
+    )
+    return ["leakwatch", *about, "drill"] if alert.drill else ["leakwatch", *about]
 
 
 def _tags(alert: Alert) -> dict[str, str]:
     labels = dict(list(alert.labels.items())[:MAX_LABELS])
     tags = labels | {
         "service": alert.service,
-        "subject": str(alert.subject),
+        "subject": "" if alert.headline else str(alert.subject),
         "kind": alert.kind,
         "event": str(alert.event),
         "severity": str(alert.severity),
@@ -171,12 +224,13 @@ def _watched(alert: Alert) -> dict[str, Any]:
 def _extra(alert: Alert, left_out: tuple[str, ...]) -> dict[str, Any]:
     named: dict[str, Any] = {fact.label: fact.value for fact in (*facts(alert), *background(alert))}
     return named | {
-        "Reasons": list(reasons(alert)),
-        "Findings": list(findings(alert)),
-        "What to do": next_step(alert),
-        "Not attached": list(left_out),
+        key: value
+        for key, value in {
+            "Items": list(items(alert)),
+            "Reasons": list(considerations(alert)),
+            "Findings": list(findings(alert)),
+            "What to do": next_step(alert),
+            "Not attached": list(left_out),
+        }.items()
+        if value
     }
-
-
-def _rfc3339(wall_s: float) -> str:
-    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent import __version__
@@ -21,7 +22,13 @@ PROTOCOL_VERSION = 7
 
 _EVENT_CATEGORIES = {"", "error", "default"}
 _ATTACHMENT_CATEGORIES = {"", "attachment"}
-_CONTENT_TYPES = {"json": "application/json", "txt": "text/plain", "gz": "application/gzip"}
+_CHECK_IN_CATEGORIES = {"", "monitor"}
+_CONTENT_TYPES = {
+    "gz": "application/gzip",
+    "json": "application/json",
+    "png": "image/png",
+    "txt": "text/plain",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class Quiet(NamedTuple):
 
     events_s: float
     attachments_s: float
+    check_ins_s: float = 0.0
 
 
 def envelope(event: dict[str, Any], sent_at: str, attachments: Iterable[Attachment]) -> bytes:
@@ -78,29 +86,45 @@ def envelope(event: dict[str, Any], sent_at: str, attachments: Iterable[Attachme
         kind = _CONTENT_TYPES.get(attachment.name.rpartition(".")[2], "application/octet-stream")
         header = {"type": "attachment", "filename": attachment.name, "content_type": kind}
         lines += _item(header | {"attachment_type": "event.attachment"}, attachment.content)
-    return gzip.compress(b"\n".join(lines) + b"\n", mtime=0)
+    return _body(lines)
+
+
+def check_in_envelope(check_in: dict[str, Any], sent_at: str) -> bytes:
+    """Return the gzipped body of a check-in (https://develop.sentry.dev/sdk/telemetry/check-ins/)."""
+    item = _item({"type": "check_in", "content_type": "application/json"}, _json(check_in))
+    return _body([_json({"sent_at": sent_at}), *item])
+
+
+def sent_at(wall_s: float) -> str:
+    """Return a moment as envelopes tell it."""
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def quiet(header: str) -> Quiet:
     """Read the limits of `X-Sentry-Rate-Limits`, e.g. "60:error;default:key:reason"; nonsense is skipped.
 
     >>> quiet("60:error;transaction:key, 2700:attachment:organization")
-    Quiet(events_s=60.0, attachments_s=2700.0)
+    Quiet(events_s=60.0, attachments_s=2700.0, check_ins_s=0.0)
     """
-    events_s = attachments_s = 0.0
-    for limit in header.split(","):
-        seconds, _, rest = limit.strip().partition(":")
-        if not seconds.isascii() or not seconds.isdigit():
-            continue
-        wait_s = min(float(seconds[:9]), LONGEST_RETRY_AFTER_S)
-        categories = set(rest.partition(":")[0].split(";"))
-        events_s = max(events_s, wait_s if categories & _EVENT_CATEGORIES else 0.0)
-        attachments_s = max(attachments_s, wait_s if categories & _ATTACHMENT_CATEGORIES else 0.0)
-    return Quiet(events_s, attachments_s)
+    limits = [limit for text in header.split(",") if (limit := _limit(text)) is not None]
+    kinds = (_EVENT_CATEGORIES, _ATTACHMENT_CATEGORIES, _CHECK_IN_CATEGORIES)
+    return Quiet(*(max((s for s, found in limits if found & kind), default=0.0) for kind in kinds))
+
+
+def _limit(text: str) -> tuple[float, set[str]] | None:
+    """Return seconds and categories of one limit; None for nonsense."""
+    seconds, _, rest = text.strip().partition(":")
+    if not seconds.isascii() or not seconds.isdigit():
+        return None
+    return min(float(seconds[:9]), LONGEST_RETRY_AFTER_S), set(rest.partition(":")[0].split(";"))
 
 
 def _item(header: dict[str, Any], payload: bytes) -> list[bytes]:
     return [_json(header | {"length": len(payload)}), payload]
+
+
+def _body(lines: list[bytes]) -> bytes:
+    return gzip.compress(b"\n".join(lines) + b"\n", mtime=0)
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -69,10 +69,10 @@ class SlackBot:
 
     def send(self, alert: Alert) -> None:
         """Post or change the message, then tell the transition in its thread. Raises DeliveryError."""
-        thread = SlackThread.from_note(self._notes.read(self.name, alert.incident_id), self._channel)
-        thread = self._changed(alert, thread) if thread.ts else self._posted(alert, thread)
-        if alert.headline:
-            return  # told as a whole by its one message
+        before = SlackThread.from_note(self._notes.read(self.name, alert.incident_id), self._channel)
+        thread = self._changed(alert, before) if before.ts else self._posted(alert, before)
+        if alert.headline and not before.ts:
+            return  # its message tells it as a whole
         thread = self._answered(alert, thread)
         self._draw(alert, thread)
 

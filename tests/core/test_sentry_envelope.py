@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from alert_samples import EVIDENCE, alert, later
+from alert_samples import EVIDENCE, WALL_S, alert, later
 from alert_strategies import ALERTS
 from hypothesis import given, settings
 from sentry_sdk.envelope import Envelope
 
 from agent.alerts.attachments import Attachment
 from agent.alerts.sentry import SentryOptions, event_id, payload
-from agent.alerts.sentry_envelope import Dsn, Quiet, envelope, quiet
-from agent.model import Alert, State, Subject, Transition
+from agent.alerts.sentry_checkins import check_in
+from agent.alerts.sentry_envelope import Dsn, Quiet, check_in_envelope, envelope, quiet
+from agent.model import Alert, Event, Instant, State, Subject, Transition
 from agent.secret import Secret
 
 OPTIONS = SentryOptions(Secret("https://key@sentry.example/7"), environment="production", release="api@2.4.1")
@@ -102,6 +104,67 @@ def test_labels_never_replace_the_tags_of_the_alert() -> None:
     assert len(tags["long"]) == 199
 
 
+@pytest.mark.parametrize(
+    ("configured", "labels", "release"),
+    [
+        ("api@2.4.1", {"release": "9"}, "api@2.4.1"),
+        (None, {"release": "shop@3.0"}, "shop@3.0"),
+        (None, {"version": "3.0\n"}, "3.0\\x0a"),
+        (None, {}, None),
+    ],
+)
+def test_the_release_is_the_configured_one_else_that_of_the_labels(
+    configured: str | None, labels: dict[str, str], release: str | None
+) -> None:
+    options = replace(OPTIONS, release=configured)
+
+    assert payload(alert(labels=labels), options).get("release") == release
+
+
+def test_a_notice_is_its_own_group_and_has_no_figures() -> None:
+    told = alert(event=Event.STORM, headline="12 services leak", items=("api", "worker"), reasons=())
+    event = event_of(told)
+
+    assert event["fingerprint"] == ["leakwatch", "storm"]
+    assert event["logentry"]["formatted"] == "12 services leak (host web-3)"
+    assert event["extra"]["Items"] == ["api", "worker"]
+    assert "leak" not in event["contexts"]
+    assert "subject" not in event["tags"]
+
+
+def test_a_change_is_information() -> None:
+    assert event_of(alert(event=Event.CHANGE, headline="api was restarted"))["level"] == "info"
+
+
+def test_a_check_in_is_read_back_and_makes_its_monitor() -> None:
+    body = check_in_envelope(
+        check_in(replace(OPTIONS, monitor="leakwatch-web-3"), Instant(1.0, WALL_S)), SENT_AT
+    )
+    (item,) = Envelope.deserialize(gzip.decompress(body)).items
+    told = json.loads(item.get_bytes())
+
+    assert item.type == "check_in"
+    assert len(told.pop("check_in_id")) == 32
+    assert told == {
+        "monitor_slug": "leakwatch-web-3",
+        "status": "ok",
+        "environment": "production",
+        "monitor_config": {
+            "schedule": {"type": "interval", "value": 1, "unit": "minute"},
+            "checkin_margin": 5,
+            "timezone": "UTC",
+        },
+    }
+
+
+@pytest.mark.parametrize("slug", ["", "Leakwatch", "a b", "x" * 51, "-a"])
+def test_a_slug_is_what_sentry_takes(slug: str) -> None:
+    check = SentryOptions.__dataclass_fields__["monitor"].metadata["option"].check
+
+    assert "slug" in check(slug)
+    assert check("leakwatch-web_3") is None
+
+
 @given(ALERTS)
 @settings(max_examples=60)
 def test_any_alert_is_read_back(any_alert: Alert) -> None:
@@ -160,13 +223,14 @@ def test_a_dsn_does_not_print_its_keys() -> None:
     ("header", "limits"),
     [
         ("", Quiet(0, 0)),
-        ("60::organization", Quiet(60, 60)),
+        ("60::organization", Quiet(60, 60, 60)),
+        ("60:monitor:organization", Quiet(0, 0, 60)),
         ("60:error:key", Quiet(60, 0)),
         ("60:transaction:key, 2700:default;error;security:organization", Quiet(2700, 0)),
         ("10:attachment:key, 5:error:key, 20:error:key", Quiet(20, 10)),
         ("60:transaction;profile:key", Quiet(0, 0)),
-        ("999999999999::", Quiet(86_400, 86_400)),
-        ("soon:error, ², -5:error, 7", Quiet(7, 7)),
+        ("999999999999::", Quiet(86_400, 86_400, 86_400)),
+        ("soon:error, ², -5:error, 7", Quiet(7, 7, 7)),
     ],
 )
 def test_rate_limits_are_read_by_category(header: str, limits: Quiet) -> None:

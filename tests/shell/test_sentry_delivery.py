@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,10 @@ from sentry_sdk.envelope import Envelope
 
 from agent.alerts.base import DeliveryError
 from agent.alerts.channels import build
+from agent.alerts.http import HttpClient
 from agent.alerts.notes import MemoryNotes
+from agent.alerts.sentry import SentryOptions
+from agent.alerts.sentry_checkins import SentryCheckIns
 from agent.model import Evidence
 
 if TYPE_CHECKING:
@@ -139,3 +143,65 @@ def test_sentrys_429_says_how_long(headers: dict[str, str], wait_s: float) -> No
         receiver.respond_with(429, headers)
 
         assert failure("sentry", receiver.url).retry_after_s == wait_s
+
+
+def test_the_picture_of_the_growth_is_attached_first(tmp_path: Path) -> None:
+    course = tuple((1_800_000_000.0 + 60 * i, 4e8 + 1e6 * i) for i in range(60))
+    with Receiver() as receiver:
+        channel("sentry", receiver.url).send(alert(evidence=capture(tmp_path), course=course))
+        _, files = sentry_items(receiver.requests[0])
+
+    assert list(files) == ["growth.png", "py-spy.json", "smaps.txt"]
+    assert files["growth.png"].startswith(b"\x89PNG")
+
+
+def test_a_limit_that_comes_with_a_refused_attachment_is_kept(tmp_path: Path) -> None:
+    with Receiver() as receiver:
+        sender = channel("sentry", receiver.url)
+        receiver.respond_with(413, {"X-Sentry-Rate-Limits": "60:error:key"}, times=1)
+        sender.send(alert(evidence=capture(tmp_path)))
+        with pytest.raises(DeliveryError) as caught:
+            sender.send(alert(sequence=2))
+
+    assert caught.value.retry_after_s == 60.0
+
+
+def check_ins(receiver: Receiver) -> tuple[SentryCheckIns, FakeClock]:
+    clock, options = FakeClock(), options_of("sentry", receiver.url, PATIENT)
+    assert isinstance(options, SentryOptions)
+    return SentryCheckIns(replace(options, monitor="leakwatch"), HttpClient(PATIENT, clock)), clock
+
+
+def test_a_check_in_arrives_where_events_do() -> None:
+    with Receiver() as receiver:
+        sender, clock = check_ins(receiver)
+        sender.beat(clock.now())
+        sender.beat(clock.advance(60))
+        first, second = receiver.requests
+    items = [Envelope.deserialize(gzip.decompress(request.body)).items[0] for request in (first, second)]
+
+    assert (first.path, [item.type for item in items]) == ("/prefix/api/42/envelope/", ["check_in"] * 2)
+    assert items[0].get_bytes() != items[1].get_bytes()
+
+
+def test_check_ins_keep_the_limits_of_monitors_also_with_a_good_answer() -> None:
+    with Receiver() as receiver:
+        sender, clock = check_ins(receiver)
+        receiver.respond_with(200, {"X-Sentry-Rate-Limits": "90:monitor:organization"}, times=1)
+        sender.beat(clock.now())
+        with pytest.raises(DeliveryError) as caught:
+            sender.beat(clock.advance(60))
+        sender.beat(clock.advance(30))
+
+        assert (caught.value.retry_after_s, len(receiver.requests)) == (30.0, 2)
+
+
+def test_a_check_in_that_is_refused_tells_no_key() -> None:
+    with Receiver() as receiver:
+        sender, clock = check_ins(receiver)
+        receiver.respond_with(403, {"X-Sentry-Error": "sentryPublicKeySecret is unknown"})
+        with pytest.raises(DeliveryError) as caught:
+            sender.beat(clock.now())
+
+    assert "<hidden> is unknown" in str(caught.value)
+    assert caught.value.permanent

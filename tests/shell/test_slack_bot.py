@@ -118,10 +118,16 @@ def test_an_alert_does_not_fail_with_its_picture(
     assert "missing_scope, needs files:write" in record.pairs["why"]  # type: ignore[attr-defined]
 
 
-def test_a_notice_is_one_message_without_a_thread(slack: SlackServer) -> None:
-    bot(slack).send(alert(event=Event.STORM, headline="12 services leak", items=("api", "worker")))
-
+def test_a_notice_is_one_message_whose_thread_tells_what_came_later(slack: SlackServer) -> None:
+    sender, notice = bot(slack), {"event": Event.STORM, "items": ("api", "worker")}
+    sender.send(alert(headline="12 services leak", **notice))
     assert [message.text for message in slack.every] == ["12 services leak (host web-3)"]
+
+    sender.send(later(2, Transition.UPDATED, headline="14 services leak", **notice))
+    assert [message.text for message in slack.messages] == ["14 services leak (host web-3)"]
+    assert [reply.text for reply in slack.replies(slack.messages[0])] == [
+        ":red_circle: 14 services leak (host web-3)"
+    ]
 
 
 def test_the_channel_may_be_given_by_its_name(slack: SlackServer) -> None:
