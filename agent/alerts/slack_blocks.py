@@ -40,6 +40,7 @@ def payload(alert: Alert) -> dict[str, Any]:
     """Return the message: a header, the facts, the lists, links as buttons, and the ids."""
     blocks = [
         {"type": "header", "text": {"type": "plain_text", "text": _header(alert), "emoji": True}},
+        *_note(alert),
         *_fields(alert),
         *(block for section in sections(alert) for block in _list(section)),
         *_buttons(alert),
@@ -81,6 +82,12 @@ def _mrkdwn(text: str) -> dict[str, Any]:
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
+def _note(alert: Alert) -> Iterator[dict[str, Any]]:
+    """Return what happened, where that is not the opening's own news."""
+    if alert.note:
+        yield {"type": "section", "text": _mrkdwn(escaped(line(alert.note), MAX_FIELD_CHARS))}
+
+
 def _fields(alert: Alert) -> Iterator[dict[str, Any]]:
     told = [f"*{fact.label}*\n{escaped(fact.value, MAX_FIELD_CHARS)}" for fact in facts(alert)]
     if told:
@@ -109,4 +116,5 @@ def _buttons(alert: Alert) -> Iterator[dict[str, Any]]:
 
 
 def _ids(alert: Alert) -> str:
-    return escaped(" | ".join(f"{fact.label}: {fact.value}" for fact in background(alert)), MAX_TEXT_CHARS)
+    told = [f"{fact.label}: {fact.value}" for fact in background(alert) if fact.label != "Why now"]
+    return escaped(" | ".join(told), MAX_TEXT_CHARS)

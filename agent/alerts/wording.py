@@ -53,7 +53,7 @@ _TELLING = (
     "new-high", "keeps", "goes-on", "not-slowing", "no-jump", "not-load", "kind", "above-noise",
 )  # fmt: skip
 """The names of reasons, the most telling first; those of other names come after them."""
-_RELEASES = ("release", "version")
+RELEASE_LABELS = ("release", "version")
 """The labels that name the release of the watched software."""
 
 
@@ -79,7 +79,7 @@ class Link(NamedTuple):
 
 
 def facts(alert: Alert) -> tuple[Fact, ...]:
-    """Return the ten figures that a person decides by; unknown ones say so.
+    """Return the ten figures that a person decides by, the pressing ones first; unknown ones say so.
 
     An alert with a headline is not about one process, so that it has none of these figures.
     """
@@ -88,14 +88,14 @@ def facts(alert: Alert) -> tuple[Fact, ...]:
         return () if alert.event is Event.CHANGE else (severity,)
     return (
         severity,
-        Fact("Growth since onset", " ".join([amount(alert.subject, alert.growth), *what(alert)])),
+        Fact("Time to exhaustion", _exhaustion_with_interval(alert)),
         Fact("Growth rate", _rate_with_interval(alert)),
+        Fact("Growth since onset", " ".join([amount(alert.subject, alert.growth), *what(alert)])),
         Fact("Current", amount(alert.subject, alert.current)),
         Fact("Percent of limit", _percent_with_source(alert)),
         Fact("Duration", f"{duration(alert.duration_s)}, since {utc(alert.since_wall_s)}"),
-        Fact("Time to exhaustion", _exhaustion_with_interval(alert)),
-        Fact("Process", _process(alert)),
         Fact("Age", _age(alert)),
+        Fact("Process", _process(alert)),
         Fact("Evidence", _evidence(alert)),
     )
 
@@ -115,7 +115,7 @@ def background(alert: Alert) -> tuple[Fact, ...]:
 
 def release(alert: Alert) -> str:
     """Return the release of the watched software by its labels; empty where none names it."""
-    return next((alert.labels[label] for label in _RELEASES if alert.labels.get(label)), "")
+    return next((alert.labels[label] for label in RELEASE_LABELS if alert.labels.get(label)), "")
 
 
 def sections(alert: Alert) -> tuple[Section, ...]:
