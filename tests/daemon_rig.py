@@ -36,7 +36,7 @@ POLL_S = 10.0
 PAGE_BYTES = mmap.PAGESIZE
 SETTLE_TIMEOUT_S = 10.0
 FINDER = "leakwatch-discovery"
-TOLD = ("LEAK", "LIMIT", "reminded", "resolved", "gone")
+TOLD = ("LEAK", "LIMIT", "updated", "acknowledged", "reminded", "resolved", "gone")
 """The words of what people are told."""
 
 
