@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING
 from agent import __version__
 from agent.alerts import channels as channel_kinds
 from agent.alerts.delivery import Deliverer
+from agent.alerts.heartbeat import HttpBeat
 from agent.alerts.outbox import Outbox
 from agent.clock import Clock
 from agent.config import Config, ConfigError, load
+from agent.daemon.changes import Changes
 from agent.daemon.course import course_of_change
 from agent.daemon.finding import Finder
 from agent.daemon.gauges import Gauges
+from agent.daemon.heartbeat import Heartbeat
 from agent.daemon.judge import Judge
 from agent.daemon.keeper import EVIDENCE_HOLD_S, IncidentKeeper
 from agent.daemon.lineage import Lineage
 from agent.daemon.loop import Daemon, Parts
 from agent.daemon.memory import Memory
+from agent.daemon.noticing import ChangeNews, Noticer
 from agent.daemon.publish import Publisher
 from agent.daemon.watched import WatchedSet
+from agent.daemon.watcher import Watcher
 from agent.evidence.captures import Captures
 from agent.evidence.worker import CaptureWorker
 from agent.history.lineage import RunStore
@@ -54,7 +59,7 @@ logger = logging.getLogger(__name__)
 CAPTURES = "captures"
 HISTORY_FILE = "history.db"
 RUNS_FILE = "runs.db"
-AT_START_ONLY = ("state_dir", "host", "log", "evidence", "web")
+AT_START_ONLY = ("state_dir", "host", "log", "evidence", "web", "heartbeat")
 """Keys of the file that a reload does not take over."""
 STOP_TIMEOUT_S = 1.0
 """Each worker may take so long to end: together they stay within the five seconds of a stop."""
@@ -89,6 +94,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     captures.start()
     stack.callback(captures.stop, STOP_TIMEOUT_S)
     hold_s = EVIDENCE_HOLD_S * setting.time_scale
+    noticer = Noticer(config, outbox, channels, deliverer.wake)
     keeper = IncidentKeeper(config, host, outbox, channels, captures, deliverer.wake, hold_s)
     notifier = Notifier(setting.environ)
     gauges = Gauges(config, host)
@@ -115,11 +121,15 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
         memory=_memory(setting, judge, stack),
         lineage=_lineage(setting, judge, stack),
         keeper=keeper,
+        changes=ChangeNews(Changes(host), noticer),
         publisher=publisher,
         notifier=notifier,
     )
-    daemon = Daemon(config, parts, _reloader(setting, parts, deliverer, outbox.notes))
+    daemon = Daemon(config, parts, _reloader(setting, parts, deliverer, noticer, outbox.notes))
     _serve(setting, daemon, stack)
+    _start(Watcher(host, outbox, deliverer, noticer, publisher, clock), stack)
+    for heartbeat in _heartbeats(setting, daemon):
+        _start(heartbeat, stack)
     finder.search()
     finder.start()
     stack.callback(finder.stop, STOP_TIMEOUT_S)
@@ -186,8 +196,25 @@ def _serve(setting: Setting, daemon: Daemon, stack: ExitStack) -> None:
     stack.callback(server.stop)
 
 
+def _heartbeats(setting: Setting, daemon: Daemon) -> list[Heartbeat]:
+    """Return what tells the outside that ticks are completed, as far as the configuration asks for it."""
+    options, clock = setting.config.heartbeat, setting.clock
+    if options is None:
+        return []
+    if not options.url:
+        log_event(logger, "off", level=logging.WARNING, what="heartbeat", why="url is empty")
+        return []
+    beat = HttpBeat(options, channel_kinds.http_client(options.http, clock))
+    return [Heartbeat("heartbeat", beat, options.every_s, daemon.view, clock)]
+
+
+def _start(worker: Watcher | Heartbeat, stack: ExitStack) -> None:
+    worker.start()
+    stack.callback(worker.stop, STOP_TIMEOUT_S)
+
+
 def _reloader(
-    setting: Setting, parts: Parts, deliverer: Deliverer, notes: Notes
+    setting: Setting, parts: Parts, deliverer: Deliverer, noticer: Noticer, notes: Notes
 ) -> Callable[[], Config | None]:
     started_by = setting.config
 
@@ -197,6 +224,7 @@ def _reloader(
             return None
         channels = build_channels(config, setting.clock, notes)
         deliverer.replace(channels)
+        noticer.reconfigure(config, channels)
         parts.keeper.reconfigure(config, channels)
         parts.judge.reconfigure(config)
         parts.lineage.reconfigure(config)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from agent.alerts.channels import CHANNEL_OPTIONS, ChannelOptions
+from agent.alerts.heartbeat import HeartbeatOptions
 from agent.alerts.options import Route
 from agent.alerts.runbook import LinkOptions
 from agent.config_checks import check_parts, check_whole, off_channels
@@ -82,6 +83,7 @@ class Config:
     incidents: IncidentOptions = option(factory=IncidentOptions, describe="reminding and resolving")
     evidence: EvidenceOptions = option(factory=EvidenceOptions, describe="what a capture may take and cost")
     web: WebOptions | None = option(None, describe="health and metrics over HTTP")
+    heartbeat: HeartbeatOptions | None = option(None, describe="told that ticks are completed")
     off: dict[str, str] = field(default_factory=dict, compare=False)
     """Channel name -> why it is off; it stays in `channels`. Not a key of the file."""
 

@@ -38,6 +38,11 @@ class Channel(Protocol):
         """
 
 
+def takes_changes(channel: Channel | None) -> bool:
+    """Whether a channel has a place for changes, beside its alerts; others get them by a route only."""
+    return bool(getattr(channel, "takes_changes", False))
+
+
 @runtime_checkable
 class Refreshing(Protocol):
     """A channel whose receiver forgets: it is told again, while anything is open, at a steady pace."""

@@ -53,7 +53,7 @@ CHANNEL_OPTIONS: dict[str, type[ChannelOptions]] = {
 
 def build(name: str, options: ChannelOptions, clock: Clock, notes: Notes) -> Channel:
     """Return the channel of a section of the file; nothing is sent or opened yet."""
-    return build_with(name, options, Tools(clock, lambda http: _http_client(http, clock), notes))
+    return build_with(name, options, Tools(clock, lambda http: http_client(http, clock), notes))
 
 
 def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # noqa: C901, PLR0911 - one a kind
@@ -81,7 +81,8 @@ def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # 
             return AppriseChannel(name, options, tools.notes)
 
 
-def _http_client(options: HttpOptions, clock: Clock) -> HttpPort:
+def http_client(options: HttpOptions, clock: Clock) -> HttpPort:
+    """Return what reaches a host by these options."""
     from agent.alerts.http import HttpClient  # noqa: PLC0415 - requests costs memory only where it is used
 
     return HttpClient(options, clock)

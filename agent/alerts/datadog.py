@@ -71,6 +71,8 @@ class DatadogChannel:
     host over UDP that they were sent.
     """
 
+    takes_changes = True
+
     def __init__(self, name: str, options: DatadogOptions, clock: Clock) -> None:
         self.name = name
         self._options = options

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.alerts.base import takes_changes
 from agent.alerts.options import Route
 from agent.model import Event, State, Transition
 
@@ -48,6 +49,9 @@ def channels_for(
     chosen = set(_routed(alert, channels, routes) if own is None else own)
     if alert.transition is not Transition.OPENED:
         chosen |= set(told)
+    if alert.event is Event.CHANGE:
+        asked = _asked_for_changes(alert, routes)
+        chosen = {name for name in chosen if name in asked or takes_changes(channels.get(name))}
     return tuple(name for name, channel in channels.items() if name in chosen and channel.wants(alert))
 
 
@@ -87,6 +91,12 @@ def _routed(alert: Alert, channels: Mapping[str, Channel], routes: Sequence[Rout
     if not routes or (alert.event is Event.WATCHER and not _for_watcher(routes)):
         return tuple(channels)
     return {name for judged in judge(alert, routes) if judged.fits for name in judged.route.channels}
+
+
+def _asked_for_changes(alert: Alert, routes: Sequence[Route]) -> set[str]:
+    """Return the channels of routes that name the event: they get changes whatever their kind."""
+    fitting = [judged.route for judged in judge(alert, routes) if judged.fits]
+    return {name for route in fitting if Event.CHANGE in route.events for name in route.channels}
 
 
 def _against(route: Route, alert: Alert) -> Iterator[str]:

@@ -13,6 +13,7 @@ from agent.daemon.judge import Judge
 from agent.daemon.keeper import IncidentKeeper
 from agent.daemon.lineage import Lineage
 from agent.daemon.memory import Memory
+from agent.daemon.noticing import ChangeNews
 from agent.daemon.publish import Publisher
 from agent.daemon.watched import Departure, WatchedSet
 from agent.logs import log_event
@@ -41,6 +42,7 @@ class Parts:
     memory: Memory
     lineage: Lineage
     keeper: IncidentKeeper
+    changes: ChangeNews
     publisher: Publisher
     notifier: Notifier
 
@@ -108,6 +110,7 @@ class Daemon:
                 parts.keeper.observe(one, verdict, now)
         parts.keeper.release(parts.lineage.take_over(), now)
         parts.keeper.finish(now, parts.lineage.holds)
+        parts.changes.look(watched, now)
         took_s = parts.clock.now().t_s - now.t_s
         parts.publisher.completed(now, took_s, watched, selection)
 
@@ -141,6 +144,7 @@ class Daemon:
         except Exception as error:
             self._failing = True
             why = f"{type(error).__name__}: {error}"
+            self._parts.publisher.failing = why
             log_event(logger, "failed", level=logging.ERROR, what="tick", why=why)
             logger.debug("tick failed", exc_info=True)
             return
