@@ -56,7 +56,9 @@ class IncidentOptions:
         check=at_least(60.0, "at least 1m"),
     )
     resolve_after_s: Duration = option(
-        1800.0, key="resolve_after", describe="least time a floor must be flat before the incident is over"
+        1800.0,
+        key="resolve_after",
+        describe="least time a floor must be flat, or a successor sound, before the incident is over",
     )
     storm_after: int = option(
         10,
