@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.intp]
+    Bools = NDArray[np.bool_]
 
 STEPS_COUNTED = 3
 """So many of the largest steps are what a rise by jumps would be made of."""
@@ -129,13 +130,36 @@ def slope_before(rows: Floats, onset: Ints, base: Floats) -> Floats:
 
 
 def bend(rows: Floats, rise: Rise) -> Floats:
-    """Return how far the floors since each onset lie off a straight line (RMS), as a share of the growth."""
+    """Return how far the floors since each onset lie off a straight line (RMS), as a share of the growth.
+
+    What they strayed before the onset (`noise_before`) is no bend, and is taken out.
+    """
     u = np.arange(rows.shape[1])[None, :] - rise.onset[:, None]
     off = np.where(u >= 0, rows - rise.base[:, None] - rise.slope[:, None] * u, np.nan)
     seen = np.isfinite(off)
-    square = np.where(seen, off, 0.0) ** 2
-    spread = np.sqrt(square.sum(axis=1) / np.maximum(1, seen.sum(axis=1)))
-    return np.asarray(spread / np.maximum(rise.growth, 1e-9))
+    square = (np.where(seen, off, 0.0) ** 2).sum(axis=1) / np.maximum(1, seen.sum(axis=1))
+    bent = np.sqrt(np.maximum(0.0, square - noise_before(rows, rise)))
+    return np.asarray(bent / np.maximum(rise.growth, 1e-9))
+
+
+def noise_before(rows: Floats, rise: Rise) -> Floats:
+    """Return the variance of the floors before each onset; 0 where they are fewer than those of the rise.
+
+    Of both halves the lesser, each about its own mean: what moved once in between is no noise.
+    """
+    at = np.arange(rows.shape[1])[None, :]
+    before = np.isfinite(rows) & (at < rise.onset[:, None])
+    middle = (np.argmax(before, axis=1) + rise.onset) // 2
+    older, newer = before & (at < middle[:, None]), before & (at >= middle[:, None])
+    lesser = np.minimum(_variance(rows, older), _variance(rows, newer))
+    return np.where(before.sum(axis=1) >= np.maximum(MIN_RISE_BLOCKS, rise.blocks), lesser, 0.0)
+
+
+def _variance(rows: Floats, chosen: Bools) -> Floats:
+    """Return the variance of the chosen values of each row; 0 where none is."""
+    count = np.maximum(1, chosen.sum(axis=1))
+    mean = np.where(chosen, rows, 0.0).sum(axis=1) / count
+    return np.asarray((np.where(chosen, rows - mean[:, None], 0.0) ** 2).sum(axis=1) / count)
 
 
 def end_speed(rows: Floats, rise: Rise) -> tuple[Floats, Floats]:

@@ -268,7 +268,7 @@ def test_a_restart_forgets_the_run(runs: list[tuple[float, int]], seed: int) -> 
 
 
 @FEW
-@given(SEEDS, st.floats(10, 60), st.floats(0.1, 0.5))
+@given(SEEDS, st.floats(10, 60), st.floats(0.1, 0.4))
 def test_a_lineage_lends_a_run_its_quiet_time_beyond_its_plateau_and_none_below(
     seed: int, mb_per_hour: float, warmup_h: float
 ) -> None:

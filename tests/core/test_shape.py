@@ -158,6 +158,26 @@ def test_how_far_a_rise_lies_off_its_line(row: NDArray[np.float64], expected: fl
     assert shape.bend(rows, find_rise(rows)) == pytest.approx([expected], rel=0.1, abs=0.002)
 
 
+def test_what_a_series_strayed_before_is_noise_and_no_bend() -> None:
+    noise = np.random.default_rng(3).normal(0, 4.0, 100)
+    straight = np.r_[np.zeros(70), 3.0 * np.arange(30)]
+    rows = np.stack([straight + noise, straight + np.r_[np.zeros(70), noise[70:]]])
+
+    told, alone = shape.bend(rows, find_rise(rows))
+
+    assert told < 0.02
+    assert alone > 0.04
+
+
+def test_a_single_step_before_is_no_noise() -> None:
+    row = np.r_[np.zeros(30), np.full(40, 6.0), 6.0 + saturating(8.0)[:30]]
+    rows = row[None, :]
+    rise = find_rise(rows)
+
+    assert shape.noise_before(rows, rise) == pytest.approx([0.0], abs=0.5)
+    assert shape.bend(rows, rise)[0] > 0.03
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=4), st.integers(-20, 20))
 def test_a_form_is_the_same_at_any_size_and_beside_any_others(rows: list[list[float]], power: int) -> None:
