@@ -16,6 +16,8 @@ from agent.alerts import channels as channel_kinds
 from agent.alerts.delivery import Deliverer
 from agent.alerts.heartbeat import HttpBeat
 from agent.alerts.outbox import Outbox
+from agent.alerts.sentry import SentryOptions
+from agent.alerts.sentry_checkins import CHECK_IN_EVERY_S, SentryCheckIns
 from agent.clock import Clock
 from agent.config import Config, ConfigError, load
 from agent.daemon.changes import Changes
@@ -199,13 +201,23 @@ def _serve(setting: Setting, daemon: Daemon, stack: ExitStack) -> None:
 def _heartbeats(setting: Setting, daemon: Daemon) -> list[Heartbeat]:
     """Return what tells the outside that ticks are completed, as far as the configuration asks for it."""
     options, clock = setting.config.heartbeat, setting.clock
-    if options is None:
-        return []
-    if not options.url:
+    found = _check_ins(setting, daemon)
+    if options is not None and not options.url:
         log_event(logger, "off", level=logging.WARNING, what="heartbeat", why="url is empty")
-        return []
-    beat = HttpBeat(options, channel_kinds.http_client(options.http, clock))
-    return [Heartbeat("heartbeat", beat, options.every_s, daemon.view, clock)]
+    elif options is not None:
+        beat = HttpBeat(options, channel_kinds.http_client(options.http, clock))
+        found.append(Heartbeat("heartbeat", beat, options.every_s, daemon.view, clock))
+    return found
+
+
+def _check_ins(setting: Setting, daemon: Daemon) -> list[Heartbeat]:
+    """Return the monitors of Sentry that miss us when we are gone."""
+    clock, found = setting.clock, []
+    for name, options in setting.config.live_channels.items():
+        if isinstance(options, SentryOptions) and options.monitor:
+            beat = SentryCheckIns(options, channel_kinds.http_client(options.http, clock))
+            found.append(Heartbeat(f"check-in-{name}", beat, CHECK_IN_EVERY_S, daemon.view, clock))
+    return found
 
 
 def _start(worker: Watcher | Heartbeat, stack: ExitStack) -> None:

@@ -1,11 +1,16 @@
-"""What a leak becomes in Slack: one message with links, and a chart of what the daemon itself has seen."""
+"""What a daemon tells as a whole: a leak as one Slack message with its chart, and that it polls."""
 
 from __future__ import annotations
 
+import gzip
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from children import LeakyChild
 from daemon_rig import DaemonRig
+from receiver import Receiver
+from sentry_sdk.envelope import Envelope
 from slack_server import CHANNEL_ID, TOKEN, SlackServer
 
 if TYPE_CHECKING:
@@ -31,3 +36,24 @@ def test_a_leak_is_one_message_with_links_and_its_course_as_a_picture(tmp_path: 
     assert 1 <= len(slack.replies(message)) == len(slack.files)
     assert all(file.content.startswith(b"\x89PNG") for file in slack.files.values())
     assert {file.thread_ts for file in slack.files.values()} == {message.ts}
+
+
+def test_a_daemon_checks_in_at_its_monitor_once_it_has_polled(tmp_path: Path) -> None:
+    with Receiver() as sentry, LeakyChild() as child:
+        channel = {"dsn": f"http://key@127.0.0.1:{sentry.port}/42", "monitor": "leakwatch-web-3"}
+        with DaemonRig(tmp_path, {"api": child.pid}, channels={"sentry": channel}) as rig:
+            rig.clock.rests("heartbeat-check-in-sentry")
+            assert sentry.requests == []
+            rig.run(120)
+            (request, *_) = sentry.wait_for(1)
+
+    (item,) = Envelope.deserialize(gzip.decompress(request.body)).items
+    assert item.type == "check_in"
+    assert b'"monitor_slug": "leakwatch-web-3"' in item.get_bytes()
+
+
+def test_what_draws_is_not_loaded_before_the_first_picture() -> None:
+    script = "import sys, agent.bootstrap; print('PIL' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "False\n"
