@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agent.model import Alert, Transition
+from agent.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MAX_WHY_CHARS = 100
+"""Channels cut a note that is long; what happened comes before the rest of it."""
 _FIGURES = frozenset({Transition.UPDATED, Transition.REMINDED})
 """What the next one of them says better."""
 _COVERS: dict[Transition, frozenset[Transition]] = {
@@ -56,8 +59,8 @@ def _told_by(last: Alert, earlier: Sequence[Alert], why: str) -> Alert:
     else:
         messages = "1 earlier message" if len(earlier) == 1 else f"{len(earlier)} earlier messages"
         story = f"stands for {messages} since {_time(earlier[0].at_wall_s)}"
-    late = f"could not be delivered before: {why}" if why else "told only now"
-    note = "; ".join(part for part in (last.note, story, late) if part)
+    late = f"could not be delivered before: {one_line(why, MAX_WHY_CHARS)}" if why else "told only now"
+    note = "; ".join(part for part in (story, late, last.note) if part)
     evidence = last.evidence or next((a.evidence for a in reversed(earlier) if a.evidence), None)
     return replace(last, note=note, evidence=evidence, items=last.items or earlier[-1].items)
 

@@ -48,8 +48,8 @@ def test_an_incident_that_is_over_says_when_it_began_and_why_it_comes_late() -> 
     found = merge([alert(), later(2, Transition.RESOLVED, note="floor flat for 95m")], WHY, told=False)
     assert found is not None
     assert found.alert.note == (
-        "floor flat for 95m; opened 2027-01-15 08:00 UTC, over 2027-01-15 09:00 UTC; "
-        "could not be delivered before: 503 from hooks.slack.com"
+        "opened 2027-01-15 08:00 UTC, over 2027-01-15 09:00 UTC; "
+        "could not be delivered before: 503 from hooks.slack.com; floor flat for 95m"
     )
 
 
