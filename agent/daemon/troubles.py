@@ -94,13 +94,18 @@ def tick_trouble(last_t_s: float, interval_s: float, failing: str, now: Instant)
     why = f"every tick fails: {failing}" if failing else "a tick has begun and does not end"
     lasted, interval = format_duration(silent_s), format_duration(interval_s)
     lasted = f"no tick was completed for {lasted}, one is due every {interval}"
-    return Trouble("tick", "leakwatch watches nothing at present", State.CRITICAL, (lasted, why))
+    return Trouble(
+        "tick",
+        "no service is watched: leakwatch hangs, or fails at every poll",
+        State.CRITICAL,
+        (lasted, why),
+    )
 
 
 def outbox_trouble(sentences: tuple[str, ...]) -> Trouble | None:
     """Return the same of where alerts are stored before they are sent."""
     return (
-        Trouble("outbox", "leakwatch cannot store alerts safely", State.CRITICAL, sentences)
+        Trouble("outbox", "alerts of leakwatch cannot be stored safely", State.CRITICAL, sentences)
         if sentences
         else None
     )

@@ -83,7 +83,7 @@ def test_every_option_of_the_shipped_file_may_be_set_as_it_stands(tmp_path: Path
 
 def test_every_default_that_the_shipped_file_shows_is_the_default(tmp_path: Path) -> None:
     shown, defaults = effective_values(every_option_set(tmp_path)), effective_values(default_config())
-    examples = {"host", "state_dir", "watch", "channels", "routes", "links", "web"}
+    examples = {"host", "state_dir", "watch", "channels", "routes", "links", "web", "heartbeat"}
 
     assert {key for key in defaults if shown[key] != defaults[key]} == examples
 

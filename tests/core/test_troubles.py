@@ -117,7 +117,10 @@ def test_it_is_told_whether_ticks_hang_or_fail() -> None:
 def test_an_outbox_without_trouble_is_none() -> None:
     assert outbox_trouble(()) is None
     assert outbox_trouble(("the outbox is nearly full",)) == Trouble(
-        "outbox", "leakwatch cannot store alerts safely", State.CRITICAL, ("the outbox is nearly full",)
+        "outbox",
+        "alerts of leakwatch cannot be stored safely",
+        State.CRITICAL,
+        ("the outbox is nearly full",),
     )
 
 

@@ -181,4 +181,7 @@ def test_a_daemon_whose_ticks_stop_says_so_through_its_channel(child: LeakyChild
         (request,) = receiver.wait_for(1)
         rig.tick()
 
-    assert request.json()["text"] == "leakwatch watches nothing at present (host web-3)"
+    assert (
+        request.json()["text"]
+        == "no service is watched: leakwatch hangs, or fails at every poll (host web-3)"
+    )
