@@ -32,7 +32,9 @@ SCALE = 240
 SERVICES = 4
 CHANNELS = ("first", "second")
 WARN_BYTES, CRITICAL_BYTES = 25_000_000, 60_000_000
-SETTLE_S = 60.0
+SETTLE_S, SAMPLE_S = 60.0, 0.1
+SAVED_WITHIN_S = 0.75
+"""Open incidents are saved every minute, a quarter of a second here: then the disk is found to have room."""
 LAST_LIFE = 99
 """Nothing fails any more in it, and it is stopped once everything has arrived."""
 MOODS = ("take", "503", "429", "reset", "lose the answer", "hang")
@@ -185,14 +187,14 @@ class Schedule:
     def everything_ends(self, daemon: InstalledDaemon) -> None:
         for number in list(self.children):
             self.children.pop(number).kill()
-        clock, waiting = SystemClock(), threading.Event()
+        clock = SystemClock()
         end_t_s = clock.now().t_s + SETTLE_S
         while unsettled := self.unsettled():
             if clock.now().t_s > end_t_s:
                 self.outcome.violations.append(f"after {SETTLE_S:.0f} s: {unsettled}")
                 self.outcome.story += daemon.lines
                 break
-            waiting.wait(0.1)
+            threading.Event().wait(SAMPLE_S)
         code = daemon.terminate()
         self.outcome.violations += [f"exit code {code}"] if code else []
 
@@ -237,9 +239,12 @@ class Schedule:
         self.let_pass(daemon)
         self.disk.free()
         self.outcome.counts["full disks"] += 1
-        if lost := daemon.all_with("state cannot be written"):
-            for _ in lost:
-                daemon.wait_for("stored ")
+        threading.Event().wait(SAVED_WITHIN_S)
+        clock = SystemClock()
+        end_t_s = clock.now().t_s + SETTLE_S
+        while len(daemon.all_with("state cannot be written")) > len(daemon.all_with("stored ")):
+            assert clock.now().t_s < end_t_s, "what memory held was not stored"
+            threading.Event().wait(SAMPLE_S)
 
     def let_pass(self, _: InstalledDaemon) -> None:
         threading.Event().wait(self.chance.uniform(0.1, 0.8))
