@@ -233,9 +233,12 @@ class IncidentKeeper:
         return now.t_s - min(now.t_s, max(one.birth_t_s, since_t_s, suspected_t_s))
 
     def _awaits(self, service: str) -> bool:
-        """Whether a process of the service can be followed by another: not one that is named by its pid."""
+        """Whether a process of the service can be followed by another.
+
+        Not one that is named by its pid, nor one whose entry is no longer in the file.
+        """
         entry = self._entry(service)
-        return entry is None or entry.match.pid is None
+        return self._config.discovers if entry is None else entry.match.pid is None
 
     def _keep_departed(
         self, before: Incident, after: Incident, changes: tuple[Change, ...], now: Instant

@@ -208,7 +208,13 @@ def test_the_log_tells_the_story_in_order(story: Story) -> None:
         line.split()[1] for line in story.lines if f"incident={incident}" in line and "delivered" not in line
     ]
 
-    assert [word for word in told if word != "delayed"] == ["LIMIT", "LIMIT", "evidence", "gone"]
+    assert [word for word in told if word != "delayed"] == [
+        "LIMIT",
+        "LIMIT",
+        "evidence",
+        "waiting",
+        "gone",
+    ]
     assert "remember_request" in story.line("evidence ", f"incident={incident} ")
     assert story.lines[0].split()[1] == "started"
     assert story.lines[-1].split()[1] == "stopped"

@@ -159,7 +159,7 @@ def quiet_afterwards(rig: DaemonRig) -> bool:
     return rig.daemon.view().warnings_open == rig.daemon.view().criticals_open == 0
 
 
-def test_a_restarted_service_begins_anew_and_its_old_incident_is_gone(
+def test_a_restart_that_heals_is_resolved_and_a_relapse_soon_after_it_is_the_same_incident(
     child: LeakyChild, tmp_path: Path
 ) -> None:
     pidfile = tmp_path / "api.pid"
@@ -173,14 +173,15 @@ def test_a_restarted_service_begins_anew_and_its_old_incident_is_gone(
         child.quit()
         pidfile.write_text(str(successor.pid))
         rig.search()
-        rig.run(30 * MINUTE_S)
-        first, gone = rig.said(*TOLD)
+        rig.run(31 * MINUTE_S)
+        first, resolved = rig.said(*TOLD)
         rig.leak(successor, 500 * MB, 3 * MINUTE_S)
         second = rig.said(*TOLD)[-1]
 
-    assert gone.word == "gone"
+    assert resolved.word == "resolved"
+    assert f"its successor {successor.pid} has been sound for 30m" in resolved.pairs["why"]
     assert second.pairs["pid"] == successor.pid
-    assert second.pairs["incident"] != first.pairs["incident"]
+    assert second.pairs["incident"] == first.pairs["incident"]
     assert second.pairs["transition"] == "opened"
 
 
