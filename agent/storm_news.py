@@ -113,7 +113,8 @@ def _news(storm: Storm, now: Instant, options: IncidentOptions) -> News | None:
         note = f"all {len(storm.entries)} incidents of the storm are over, {lasted} after it began"
         return _said(Transition.RESOLVED, storm, now, note)
     fresh = [entry for entry in storm.entries if not entry.told]
-    if fresh and not 0 <= since_told_s < WINDOW_S:
+    unheard = {name for entry in fresh for name in entry.channels} - {*storm.heard}
+    if fresh and (unheard or not 0 <= since_told_s < WINDOW_S):  # a pager is not kept waiting for its first
         note = f"{len(fresh)} more since the last message"
         return _said(Transition.UPDATED, storm, now, note)
     due = since_told_s >= reminder_interval_s(storm.reminders, options)

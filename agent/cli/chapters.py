@@ -32,7 +32,7 @@ def chapter_lines(chapter: Chapter) -> Iterator[str]:
     yield f"{when(alert.at_wall_s, '%Y-%m-%d %H:%M:%S')}  {word}  {first_line(alert)}"
     yield from (f"    {label:<9}{value}" for label, value in _facts(alert))
     if not chapter.fates:
-        yield "    told      nobody: silenced, in a storm, or no channel wanted it"
+        yield "    told     nobody: silenced, in a storm, or no channel wanted it"
     yield from (f"    {fate.channel}: {_fate(fate)}" for fate in chapter.fates)
 
 

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
-from click.testing import CliRunner
 from daemon_rig import DaemonRig, slack
 from receiver import Receiver
 
 from agent import status_file
-from agent.cli import ack, incidents, silence
 from agent.web.health import to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import click
     from children import LeakyChild
 
 MB = 10**6
 
 
-def call(rig: DaemonRig, command: click.Command, *arguments: str) -> str:
-    result = CliRunner().invoke(command, ["--state-dir", str(rig.state_dir), *arguments])
-    assert result.exit_code in (0, 1), result.output
-    return result.stdout
+def call(rig: DaemonRig, *arguments: str) -> str:
+    """Run a command in a process of its own, as a person does."""
+    words = [sys.executable, "-m", "agent", *arguments, "--state-dir", str(rig.state_dir)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout
 
 
 def texts(receiver: Receiver, count: int) -> list[str]:
@@ -40,25 +41,25 @@ def test_an_incident_is_listed_acknowledged_and_its_story_told_while_the_daemon_
         rig.leak(child, 600 * MB, 240)
         (limit,) = rig.said("LIMIT")
         incident = limit.pairs["incident"]
-        assert incident in call(rig, incidents.command)
+        assert incident in call(rig, "incidents")
 
-        call(rig, ack.command, incident[:6], "--by", "ana", "--why", "rollback is under way")
+        call(rig, "ack", incident[:6], "--by", "ana", "--why", "rollback is under way")
         rig.tick()
 
         assert [one.pairs["why"] for one in rig.said("acknowledged")] == ["by ana: rollback is under way"]
         assert "rollback is under way" in texts(receiver, 2)[1]
-        story = json.loads(call(rig, incidents.command, incident, "--json"))
+        story = json.loads(call(rig, "incidents", incident, "--json"))
         assert [one["alert"]["transition"] for one in story["story"]] == ["opened", "acknowledged"]
         assert [one["deliveries"][0]["state"] for one in story["story"]] == ["sent", "sent"]
         assert rig.daemon is not None
-        assert "acknowledged by ana" in call(rig, incidents.command)
+        assert "acknowledged by ana" in call(rig, "incidents")
 
 
 def test_a_silenced_service_leaks_in_silence_and_is_shown_as_silenced(
     child: LeakyChild, tmp_path: Path
 ) -> None:
     with Receiver() as receiver, DaemonRig(tmp_path, {"api": child.pid}, channels=slack(receiver)) as rig:
-        call(rig, silence.command, "api", "4h", "--by", "ana")
+        call(rig, "silence", "api", "4h", "--by", "ana")
         rig.run(600)
         rig.leak(child, 600 * MB, 240)
 
@@ -73,7 +74,7 @@ def test_a_silenced_service_leaks_in_silence_and_is_shown_as_silenced(
         told = status_file.read(rig.state_dir)
         assert told.incidents[0].standing.startswith("silenced until ")
 
-        call(rig, silence.command, "api", "--end")
+        call(rig, "silence", "api", "--end")
         rig.leak(child, 600 * MB, 240)
         (text,) = texts(receiver, 1)
         assert "silenced until " in text

@@ -102,7 +102,7 @@ def test_the_story_tells_every_transition_and_what_became_of_each_message(
     assert any("worsened  Now critical: api leaks" in line for line in lines)
     assert any(line.startswith("    why      warning to critical") for line in lines)
     assert "    evidence /captures/1" in lines
-    assert any(line.startswith("    told      nobody") for line in lines)
+    assert any(line.startswith("    told     nobody") for line in lines)
 
 
 def test_the_story_as_json_has_the_alerts_and_their_deliveries(tmp_path: Path, outbox: Outbox) -> None:
