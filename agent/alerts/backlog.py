@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 MAX_UNWRITTEN = 20_000
 """A disk so slow that more waits to be written slows down the tick in the end: nothing is dropped."""
+STORE_WAIT_S = 0.25
+"""A transition is stored before it is logged, unless the disk takes longer than this."""
 CLOSE_WAIT_S = 3.0
 
 
@@ -30,6 +32,8 @@ class Job:
     """May be done twice."""
     deliveries: tuple[tuple[str, str], ...] = ()
     """Incident and channel of each that it stores."""
+    awaited: bool = False
+    """Whether it is waited for a moment until it is stored."""
 
 
 class Backlog:
@@ -43,16 +47,24 @@ class Backlog:
         self._stored = stored
         self._changed = threading.Condition()
         self._jobs: list[Job] = []
+        self._done = 0
+        self._behind = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="leakwatch-state", daemon=True)
         self._thread.start()
 
     def put(self, job: Job) -> None:
-        """Hand over a job; returns at once unless `MAX_UNWRITTEN` wait already."""
+        """Hand over a job. An awaited one is stored on return, unless the disk is slow or was just now.
+
+        While `MAX_UNWRITTEN` wait it waits for as long as it takes.
+        """
         with self._changed:
             self._changed.wait_for(lambda: len(self._jobs) < MAX_UNWRITTEN)
             self._jobs.append(job)
+            number = self._done + len(self._jobs)
             self._changed.notify_all()
+            if job.awaited and not self._behind:
+                self._behind = not self._changed.wait_for(lambda: self._done >= number, STORE_WAIT_S)
 
     def unwritten(self) -> list[tuple[str, str]]:
         """Return incident and channel of every delivery that is not stored yet."""
@@ -75,6 +87,8 @@ class Backlog:
             self._stored(self._write(jobs))
             with self._changed:
                 del self._jobs[: len(jobs)]
+                self._done += len(jobs)
+                self._behind = self._behind and bool(self._jobs)
                 self._changed.notify_all()
 
     def _next(self) -> list[Job]:

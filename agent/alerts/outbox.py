@@ -281,7 +281,7 @@ class Outbox:
             deliveries.insert(connection, rows)
             return merging.shed(connection) if rows else None
 
-        self._store(Job(work, tuple((row[1], row[3]) for row in rows)))
+        self._store(Job(work, tuple((row[1], row[3]) for row in rows), awaited=True))
 
     def _store(self, job: Job) -> None:
         if self._backlog is not None:

@@ -11,9 +11,10 @@ import pytest
 from fakes import FakeClock
 from incident_samples import opened
 
-from agent.alerts.backlog import Backlog, Job
+from agent.alerts.backlog import STORE_WAIT_S, Backlog, Job
 from agent.alerts.outbox import Outbox
 from agent.alerts.state_file import StateFile
+from agent.clock import SystemClock
 from agent.model import Alert, Evidence, Transition
 
 if TYPE_CHECKING:
@@ -114,3 +115,27 @@ def test_a_job_that_cannot_be_stored_takes_no_other_with_it(
     assert results == [True, 1, 3]
     assert "refused" in [r.getMessage() for r in caplog.records]
     file.close()
+
+
+def test_a_transition_is_stored_before_it_is_logged_where_the_disk_works(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    incident, alert = story()
+    with closing(Outbox(tmp_path / "state.db")) as outbox:
+        outbox.write_behind(lambda: None)
+        outbox.record(incident, [("slack", alert)], clock.now())
+        assert [delivery.alert for delivery in outbox.due(clock.now())] == [alert]
+
+
+def test_a_disk_that_hangs_is_waited_for_once_and_not_at_every_transition(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    wall = SystemClock()
+    with closing(Outbox(tmp_path / "state.db")) as outbox:
+        outbox.write_behind(lambda: None)
+        with hanging_disk(outbox):
+            begun_t_s = wall.now().t_s
+            for pid in range(1, 41):
+                incident, alert = story(pid)
+                outbox.record(incident, [("slack", alert)], clock.now())
+            assert wall.now().t_s - begun_t_s < 20 * STORE_WAIT_S
