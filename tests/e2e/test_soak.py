@@ -1,0 +1,38 @@
+"""The daemon's own memory over simulated hours, with processes that come and go: its detector finds no leak.
+
+`tests/bench/soak.py` is the longer form: it polls as often as the daemon and watches more processes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from bench.soak import Plan, soak
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+BLOCKS_AN_HOUR = 6
+LEAK_BYTES_A_POLL = 300_000
+
+
+def test_a_day_of_coming_and_going_is_no_leak_of_our_own(tmp_path: Path) -> None:
+    outcome = soak(tmp_path, Plan(hours=24, processes=10, real=5, poll_s=200))
+
+    assert len(outcome.floors) == 24 * BLOCKS_AN_HOUR
+    assert outcome.watched == 15 + 23 * 3
+    assert outcome.told >= 1
+    assert outcome.alarms == []
+    assert outcome.floors[-1].fds <= outcome.floors[BLOCKS_AN_HOUR].fds + 1
+
+
+def test_a_leak_of_our_own_would_be_found(tmp_path: Path) -> None:
+    kept: list[bytes] = []
+    plan = Plan(hours=12, processes=2, real=2, poll_s=200)
+    outcome = soak(tmp_path, plan, lambda: kept.append(b"x" * LEAK_BYTES_A_POLL))
+
+    assert outcome.alarms
