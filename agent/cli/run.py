@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -99,19 +100,26 @@ def _rehearsed_until(directory: Path) -> Instant | None:
 
 def _run(setting: Setting) -> None:
     with ExitStack() as stack:
-        _handle_signals_while_starting()
+        asked_to_stop = _handle_signals_while_starting()
         log_start(setting)
         daemon = build(setting, stack)
         _handle_signals(daemon)
+        if asked_to_stop.is_set():
+            daemon.stop()
         daemon.run()
         daemon.shut_down()
 
 
-def _handle_signals_while_starting() -> None:
-    """Let a stop end what has been started so far; the file has only just been read."""
+def _handle_signals_while_starting() -> threading.Event:
+    """Return what a stop sets meanwhile; the file has only just been read.
+
+    An exception instead could be raised in the middle of an import, which then fails for another reason.
+    """
+    asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, lambda *_: asked.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return asked
 
 
 def _handle_signals(daemon: Daemon) -> None:
