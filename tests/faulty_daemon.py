@@ -165,7 +165,7 @@ class Schedule:
             self.outcome.story.append("SIGTERM")
             self.outcome.counts["SIGTERM"] += 1
             code = daemon.terminate()
-            self.outcome.violations += [f"exit code {code}"] if code else []
+            self.outcome.violations += [f"exit code {code}: {daemon.lines[-20:]}"] if code else []
             return
         self.killed_lives.add(life)
         self.outcome.counts["SIGKILL"] += 1
@@ -196,7 +196,7 @@ class Schedule:
                 break
             threading.Event().wait(SAMPLE_S)
         code = daemon.terminate()
-        self.outcome.violations += [f"exit code {code}"] if code else []
+        self.outcome.violations += [f"exit code {code}: {daemon.lines[-20:]}"] if code else []
 
     def unsettled(self) -> str:
         open_ones = self.ask("SELECT count(*) FROM incidents WHERE open")[0][0]
@@ -242,8 +242,8 @@ class Schedule:
         threading.Event().wait(SAVED_WITHIN_S)
         clock = SystemClock()
         end_t_s = clock.now().t_s + SETTLE_S
-        while len(daemon.all_with("state cannot be written")) > len(daemon.all_with("stored ")):
-            assert clock.now().t_s < end_t_s, "what memory held was not stored"
+        while len(daemon.all_with("delayed ", "state cannot be written")) > len(daemon.all_with("stored ")):
+            assert clock.now().t_s < end_t_s, f"what memory held was not stored: {daemon.lines}"
             threading.Event().wait(SAMPLE_S)
 
     def let_pass(self, _: InstalledDaemon) -> None:
@@ -276,7 +276,9 @@ class Schedule:
                 for name, receiver in urls
             },
         }
-        self.config.write_text(yaml.safe_dump(values))
+        written = self.folder / "leakwatch.yaml.new"
+        written.write_text(yaml.safe_dump(values))
+        written.replace(self.config)  # whole or not at all: the daemon may be reading for an earlier reload
 
 
 def run_schedule(seed: int, folder: Path) -> Outcome:
