@@ -100,7 +100,7 @@ class Endpoints:
         return [event for r in self.sentry.requests if (event := read_event(r)).tags["service"] == service]
 
     def pages(self, dedup_key: str) -> list[dict[str, Any]]:
-        """Return what PagerDuty was told under a key, attempts that it refused included; a change has none."""
+        """Return what PagerDuty was told under a key, refused attempts included; a change has none."""
         return [page for r in self.pagerduty.requests if (page := r.json()).get("dedup_key") == dedup_key]
 
 
