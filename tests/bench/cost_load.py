@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-NAME = "lwchild"
-"""What the children are called, followed by the number of their group."""
+PREFIX = f"lw{os.getpid()}-"
+"""What the children are called, followed by the number of their group; no other run's are."""
 
 
 class Compiled:
@@ -61,7 +61,7 @@ class Manners:
     @property
     def names(self) -> list[str]:
         """Return what the processes are called."""
-        return [f"{NAME}{group}" for group in range(self.groups)]
+        return [f"{PREFIX}{group}" for group in range(self.groups)]
 
 
 IDLE = Manners()
@@ -75,7 +75,7 @@ class Load:
         self.count = count
         self.manners = manners
         self._child = subprocess.Popen(
-            [forker, *map(str, numbers)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [forker, *map(str, numbers), PREFIX], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         if self._answer() != "ready":
             self.__exit__()

@@ -1,7 +1,7 @@
 /*
- * Keeps cheap processes alive to be watched: forker COUNT [GROUPS] [BUSY] [GROWING] [CHURN]
+ * Keeps cheap processes alive to be watched: forker COUNT [GROUPS] [BUSY] [GROWING] [CHURN] [PREFIX]
  *
- * Forks COUNT children named lwchild0 .. lwchild(GROUPS - 1) in turn, each with a few pages of its own. Of
+ * Forks COUNT children named PREFIX0 .. PREFIX(GROUPS - 1) in turn, each with a few pages of its own. Of
  * them BUSY touch or give back pages every second, GROWING keep one page more every second, and CHURN
  * are replaced by new ones every second, the oldest first. Prints "ready" once they run. A line "replace N" on stdin
  * replaces the N oldest at once and is answered by "ok". All end with stdin, or with this process.
@@ -20,6 +20,7 @@
 enum { PAGE_BYTES = 4096, OWN_PAGES = 16, BUSY_PAGES = 64, GROWN_PAGES = 65536, SECOND_MS = 1000 };
 
 static long count, groups = 1, busy, growing, churn;
+static const char *prefix = "lwchild";
 static long started; /* children so far: the number of the next one */
 static pid_t *children; /* a ring: the oldest is at `oldest` */
 static long oldest;
@@ -68,7 +69,7 @@ static pid_t start(pid_t parent)
 {
 	long number = started++;
 	char name[32]; /* the kernel keeps 15 characters */
-	snprintf(name, sizeof name, "lwchild%ld", number % groups);
+	snprintf(name, sizeof name, "%s%ld", prefix, number % groups);
 	prctl(PR_SET_NAME, name); /* the child has it from its first moment on */
 	pid_t pid = fork();
 	if (pid == 0)
@@ -103,6 +104,7 @@ int main(int argc, char **argv)
 	busy = argument(argc, argv, 3, 0);
 	growing = argument(argc, argv, 4, 0);
 	churn = argument(argc, argv, 5, 0);
+	prefix = argc > 6 ? argv[6] : prefix;
 	children = calloc((size_t)(count > 0 ? count : 1), sizeof *children);
 	if (count < 1 || groups < 1 || churn > count || !children)
 		return 2;

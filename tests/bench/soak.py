@@ -84,12 +84,9 @@ class Outcome:
     @property
     def recording(self) -> Recording:
         """Return the floors of memory as a recording of leakwatch itself."""
-        t_s = np.arange(len(self.floors)) * BLOCK_S
-        return Recording(
-            "leakwatch",
-            t_s,
-            {"anon": np.array([one.anonymous_bytes for one in self.floors], dtype=np.float64)},
-        )
+        t_s = BLOCK_S * np.arange(len(self.floors), dtype=np.float64)
+        anonymous = np.array([one.anonymous_bytes for one in self.floors], dtype=np.float64)
+        return Recording("leakwatch", t_s, {"anon": anonymous})
 
     @property
     def alarms(self) -> list[Said]:
@@ -195,6 +192,12 @@ def _least(seen: Sequence[Own]) -> Own:
     )
 
 
+def _late_growth(outcome: Outcome) -> float:
+    """Return the bytes an hour by which anonymous memory grew in the last half, however few they are."""
+    late = [one.anonymous_bytes for one in outcome.floors[len(outcome.floors) // 2 :]]
+    return float(np.polyfit(np.arange(len(late)) * BLOCK_S / HOUR_S, late, 1)[0])
+
+
 def report(outcome: Outcome) -> str:
     """Return what a run came to, for people."""
     begin, end = outcome.floors[min(WARM_BLOCKS, len(outcome.floors) - 1)], outcome.floors[-1]
@@ -209,6 +212,7 @@ def report(outcome: Outcome) -> str:
         "RSS at the end": f"{end.rss_bytes / MB:.1f} MB",
         "anonymous memory": f"{begin.anonymous_bytes / MB:.1f} MB, {end.anonymous_bytes / MB:.1f} MB",
         "anonymous MB by the hour": " ".join(f"{one / MB:.1f}" for one in by_hour),
+        "growth in the last half": f"{_late_growth(outcome) / 1e3:.0f} kB/h",
         "open files": f"{begin.fds}, {end.fds}",
         "verdict on leakwatch": ", ".join(alarms) or "sound",
     }

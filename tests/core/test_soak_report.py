@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from bench.soak import Outcome, Own, report
 
@@ -20,6 +22,13 @@ def test_flat_memory_is_sound() -> None:
 def test_growth_of_a_megabyte_an_hour_is_a_leak() -> None:
     assert outcome(1.0).alarms
     assert "warning after" in report(outcome(1.0))
+
+
+def test_growth_below_what_is_a_leak_is_told_too() -> None:
+    told = report(outcome(0.1))
+
+    assert "verdict on leakwatch      sound" in told
+    assert re.search(r"growth in the last half +(9\d|10\d) kB/h", told)
 
 
 def test_a_run_of_an_hour_is_told_too() -> None:

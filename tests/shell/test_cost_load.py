@@ -41,8 +41,9 @@ def names(load: Load) -> list[str]:
 
 
 def test_so_many_processes_run_under_the_names_of_their_groups(compiled: Compiled) -> None:
-    with Load(compiled.forker, COUNT, Manners(groups=2)) as load:
-        assert names(load) == ["lwchild0", "lwchild1"] * 3
+    manners = Manners(groups=2)
+    with Load(compiled.forker, COUNT, manners) as load:
+        assert names(load) == manners.names * 3
 
 
 def test_the_oldest_processes_are_replaced(compiled: Compiled) -> None:
