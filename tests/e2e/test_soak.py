@@ -21,7 +21,7 @@ LEAK_BYTES_A_POLL = 450_000
 
 
 def test_a_day_of_coming_and_going_is_no_leak_of_our_own(tmp_path: Path) -> None:
-    outcome = soak(tmp_path, Plan(hours=24, processes=10, real=5, poll_s=300))
+    outcome = soak(tmp_path, Plan(hours=24, processes=10, real=5, poll_s=200))
 
     assert len(outcome.floors) == 24 * BLOCKS_AN_HOUR
     assert outcome.watched == 15 + 23 * 3
