@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agent.incidents import Incident
+from agent.logs import log_event
 from agent.model import Alert
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from agent.incidents import Incident
     from agent.model import Evidence, Instant
+
+logger = logging.getLogger(__name__)
 
 KEEP_SENT_S = 30 * 86400.0
 KEEP_PARKED_S = 90 * 86400.0
@@ -23,9 +27,11 @@ BATCH = 100
 PATIENCE_S = 5.0
 """What waits for its evidence still gets it when something later of its incident is written."""
 
+QUIET = "quiet hours"
+
 Row = tuple[Any, ...]
 
-COLUMNS = "id, channel, alert, attempts, state, last_error, created_wall_s"
+COLUMNS = "id, channel, alert, attempts, state, last_error, created_wall_s, hold_until_wall_s"
 _READY_WALL_S = """max(
     CASE WHEN attempts = 0 OR :now < attempted_wall_s THEN :now ELSE next_attempt_wall_s END,
     CASE WHEN :now < created_wall_s THEN :now ELSE hold_until_wall_s END)"""
@@ -60,7 +66,10 @@ class Delivery:
     state: str
     """One of "pending", "sent", "parked" and "merged": told by a later one of its incident."""
     last_error: str
+    """Why it was not sent so far; empty where nothing stood in its way."""
     created_wall_s: float
+    hold_until_wall_s: float
+    """Not sent before: it waited for its evidence, or for the end of quiet hours."""
 
 
 def read_alert(text: str) -> Alert | None:
@@ -71,12 +80,33 @@ def read_alert(text: str) -> Alert | None:
         return None
 
 
-def new_row(channel: str, alert: Alert, now: Instant, hold_until_wall_s: float) -> Row:
-    """Return the row of an alert that is not sent yet."""
+def read_incident(incident_id: str, text: str) -> Incident | None:
+    """Return a stored incident; one that this version cannot read is said and None."""
+    try:
+        return Incident.from_json(json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"the stored incident cannot be read by this version: {type(error).__name__}"
+        log_event(logger, "refused", level=logging.ERROR, incident=incident_id, why=why)
+        return None
+
+
+def new_rows(
+    alerts: Iterable[tuple[str, Alert]], now: Instant, hold_s: float, quiet_until_wall_s: Mapping[str, float]
+) -> list[Row]:
+    """Return the rows of alerts that are not sent yet; the hours of some channels may be quiet."""
+    held_wall_s = now.wall_s + hold_s
+    return [
+        _new_row(channel, alert, now, held_wall_s, quiet_until_wall_s.get(channel, held_wall_s))
+        for channel, alert in alerts
+    ]
+
+
+def _new_row(channel: str, alert: Alert, now: Instant, held_wall_s: float, quiet_until_wall_s: float) -> Row:
     delivery_id = f"{alert.incident_id}/{alert.sequence}/{channel}"
     text = json.dumps(alert.to_json())
     key = (delivery_id, alert.incident_id, alert.sequence, channel, str(alert.transition))
-    return *key, text, now.wall_s, hold_until_wall_s
+    why = QUIET if quiet_until_wall_s > held_wall_s else ""
+    return *key, text, now.wall_s, max(held_wall_s, quiet_until_wall_s), why
 
 
 def store_incident(connection: sqlite3.Connection, incident: Incident, now: Instant) -> None:
@@ -102,7 +132,7 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """
     connection.executemany(
         "INSERT OR IGNORE INTO deliveries (id, incident_id, sequence, channel, transition, alert,"
-        " created_wall_s, hold_until_wall_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " created_wall_s, hold_until_wall_s, last_error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     connection.executemany(
@@ -110,7 +140,7 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         " WHERE state = 'pending' AND incident_id = ? AND channel = ? AND sequence < ?",
         [
             (hold_s, created_s + PATIENCE_S, incident_id, channel, sequence)
-            for _, incident_id, sequence, channel, _, _, created_s, hold_s in rows
+            for _, incident_id, sequence, channel, _, _, created_s, hold_s, _ in rows
         ],
     )
 
@@ -138,6 +168,15 @@ def counts(connection: sqlite3.Connection) -> list[tuple[str, str, int]]:
     """Return channel, state and how many deliveries that are."""
     query = "SELECT channel, state, count(*) FROM deliveries GROUP BY channel, state"
     return connection.execute(query).fetchall()
+
+
+def hasten(connection: sqlite3.Connection, channel: str) -> int:
+    """Let what waits after a failure be due at once; return how many wait for the channel."""
+    waiting = "channel = ? AND state = 'pending'"
+    change = f"UPDATE deliveries SET next_attempt_wall_s = 0 WHERE {waiting} AND attempts > 0"  # noqa: S608 - constants
+    connection.execute(change, (channel,))
+    count = f"SELECT count(*) FROM deliveries WHERE {waiting}"  # noqa: S608 - constants
+    return int(connection.execute(count, (channel,)).fetchone()[0])
 
 
 def release(

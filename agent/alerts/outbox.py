@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ from agent.alerts.notes import StoredNotes
 from agent.alerts.notices import Notices
 from agent.alerts.state_file import StateFile
 from agent.alerts.state_schema import count_pending
-from agent.incidents import Incident
 from agent.logs import log_event
 from agent.model import Alert, Event, Evidence
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
     from agent.alerts.deliveries import Row
     from agent.alerts.state_schema import Work
+    from agent.incidents import Incident
     from agent.model import Instant
     from agent.storms import Storm
 
@@ -123,7 +122,7 @@ class Outbox:
             if storm is not None:
                 store_storm(connection, storm, now)
 
-        self._store_rows(_rows(alerts, now, hold_s, quiet_until_wall_s or {}), first)
+        self._store_rows(deliveries.new_rows(alerts, now, hold_s, quiet_until_wall_s or {}), first)
         self._prune(now)
 
     def record_notices(
@@ -138,7 +137,7 @@ class Outbox:
 
         With a `storm` also what became of it.
         """
-        rows = _rows(alerts, now, 0.0, quiet_until_wall_s or {})
+        rows = deliveries.new_rows(alerts, now, 0.0, quiet_until_wall_s or {})
         self._store_rows(rows, _nothing_first if storm is None else lambda c: store_storm(c, storm, now))
         self._prune(now)
 
@@ -150,7 +149,7 @@ class Outbox:
         """Return every incident that has not ended, the oldest first."""
         query = "SELECT id, incident FROM incidents WHERE open ORDER BY updated_wall_s, id"
         rows = self._file.run(lambda c: c.execute(query).fetchall())
-        return [incident for row in rows if (incident := _read_incident(*row)) is not None]
+        return [incident for row in rows if (incident := deliveries.read_incident(*row)) is not None]
 
     def due(self, now: Instant, channel: str | None = None) -> list[Delivery]:
         """Return what is to be sent now, the oldest first, at most `BATCH`; all channels or one.
@@ -175,28 +174,15 @@ class Outbox:
 
         self._store(Job(work))
 
-    def gather(self, delivery: Delivery, why: str, *, late: bool) -> Delivery | None:
-        """Return what to send in the place of a due delivery; None when it does not wait any more.
+    def gather(self, delivery: Delivery, why: str, *, late: bool) -> tuple[Delivery, int] | None:
+        """Return what to send in the place of a due delivery and for how many others it stands.
+
+        None when the delivery does not wait any more.
 
         A late one is told by a later one of its incident, where that says better what it says, with `why` it
         could not be told before.
         """
-        found = self._file.run(lambda c: merging.gather(c, delivery, why, late=late))
-        if found is None:
-            return None
-        chosen, merged = found
-        if merged:
-            alert = chosen.alert
-            log_event(
-                logger,
-                "merged",
-                incident=alert.incident_id,
-                transition=alert.transition,
-                channel=chosen.channel,
-                earlier=merged,
-                why=why or "they waited for long",
-            )
-        return chosen
+        return self._file.run(lambda c: merging.gather(c, delivery, why, late=late))
 
     def mark_sent(self, delivery_id: str, now: Instant) -> None:
         """Note that the channel has taken it."""
@@ -213,11 +199,7 @@ class Outbox:
 
     def hasten(self, channel: str) -> int:
         """Let what waits after a failure be due at once: the channel works again. Return how many wait."""
-        waiting = "channel = ? AND state = 'pending'"
-        change = f"UPDATE deliveries SET next_attempt_wall_s = 0 WHERE {waiting} AND attempts > 0"  # noqa: S608 - constants
-        self._file.run(lambda c: c.execute(change, (channel,)).rowcount)
-        count = f"SELECT count(*) FROM deliveries WHERE {waiting}"  # noqa: S608 - constants
-        return int(self._file.run(lambda c: c.execute(count, (channel,)).fetchone())[0])
+        return self._file.run(lambda c: deliveries.hasten(c, channel))
 
     def firing(self, channel: str) -> tuple[Alert, ...]:
         """Return the newest sent alert of everything that is open and that this channel was told of."""
@@ -320,22 +302,3 @@ class Outbox:
             return
         self._pruned_wall_s = now.wall_s
         self._store(Job(lambda c: deliveries.prune(c, now.wall_s)))
-
-
-def _rows(
-    alerts: Sequence[tuple[str, Alert]], now: Instant, hold_s: float, quiet_until_wall_s: Mapping[str, float]
-) -> list[Row]:
-    held_s = now.wall_s + hold_s
-    return [
-        deliveries.new_row(channel, alert, now, max(held_s, quiet_until_wall_s.get(channel, held_s)))
-        for channel, alert in alerts
-    ]
-
-
-def _read_incident(incident_id: str, text: str) -> Incident | None:
-    try:
-        return Incident.from_json(json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
-        why = f"the stored incident cannot be read by this version: {type(error).__name__}"
-        log_event(logger, "refused", level=logging.ERROR, incident=incident_id, why=why)
-        return None

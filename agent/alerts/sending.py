@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 IDLE_WAIT_S = 30.0
 """A worker looks again after this also when nothing is known to be due: the clock may have been set."""
 LATE_S = 60.0
-"""What waited for longer may be told by a later alert of its incident, also when no attempt failed."""
+"""What could be sent for longer may be told by a later alert of its incident, also when no attempt failed."""
 LEAST_WAIT_S = 0.2
 """A worker never spins, whatever the clocks say."""
 
@@ -123,9 +123,16 @@ class Sender:
         """Return what to send in the place of a delivery that came late, else the delivery itself."""
         failed, created_wall_s = self._breaker.failed, delivery.created_wall_s
         held_up = failed is not None and created_wall_s <= failed.wall_s
-        late = delivery.attempts > 0 or held_up or now.wall_s - created_wall_s >= LATE_S
+        waited_s = now.wall_s - max(created_wall_s, delivery.hold_until_wall_s)
+        late = bool(delivery.last_error) or held_up or waited_s >= LATE_S
         why = delivery.last_error or (self._breaker.why if held_up else "")
-        return self._outbox.gather(delivery, why, late=late)
+        found = self._outbox.gather(delivery, why, late=late)
+        if found is None:
+            return None
+        chosen, merged = found
+        if merged:
+            _log("merged", chosen, earlier=merged, why=why or "they waited for long")
+        return chosen
 
     def _attempt(self, delivery: Delivery) -> None:
         channel = self._channel

@@ -176,3 +176,31 @@ def test_a_merged_message_that_fails_waits_like_any_other(
     slack.error = None
     assert worker.drain_once(clock.advance(60)) == 1
     assert slack.heard == ["resolved"]
+
+
+def test_what_quiet_hours_held_back_until_it_was_over_is_one_message(
+    outbox: Outbox, clock: FakeClock, slack: Receiver, worker: Deliverer
+) -> None:
+    incident, change = opened()
+    alert = change.alert("web-3", {})
+    until = {"slack": clock.now().wall_s + 8 * 3600}
+    outbox.record(incident, [("slack", alert)], clock.now(), quiet_until_wall_s=until)
+    ended = replace(incident, sequence=2, ended=True)
+    end = replace(alert, sequence=2, transition=Transition.RESOLVED)
+    outbox.record(ended, [("slack", end)], clock.advance(3600))
+    assert worker.drain_once(clock.now()) == 0
+    assert worker.drain_once(clock.advance(7 * 3600)) == 1
+    assert slack.heard == ["resolved"]
+    assert "could not be delivered before: quiet hours" in slack.took[0].note
+
+
+def test_what_waited_for_its_evidence_is_told_however_long_that_took(
+    outbox: Outbox, clock: FakeClock, slack: Receiver, worker: Deliverer
+) -> None:
+    incident, change = opened()
+    alert = change.alert("web-3", {})
+    outbox.record(incident, [("slack", alert)], clock.now(), hold_s=10 * LATE_S)
+    end = replace(alert, sequence=2, transition=Transition.RESOLVED)
+    outbox.record(replace(incident, sequence=2, ended=True), [("slack", end)], clock.advance(10 * LATE_S))
+    worker.drain_once(clock.now())
+    assert slack.heard == ["opened", "resolved"]
