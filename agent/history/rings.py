@@ -2,9 +2,12 @@
 
 Level k keeps the last `BLOCKS` blocks of `base_s * 2**k` seconds each, so the newest past is fine, the oldest
 coarse, and neither memory nor work grows with time. All series share one clock and one block grid, so one
-poll of
-thousands of processes is a handful of vector operations. A collector lifts a block's samples, a leak its
-floor.
+poll of thousands of processes is a handful of vector operations. A collector lifts a block's samples, a leak
+its floor.
+
+Most series of most processes never change (threads, descriptors, the memory of what idles). Such a series
+rests: it is one value and two block numbers, and gets a column in the blocks when it first moves, filled with
+what it was.
 """
 
 from __future__ import annotations
@@ -18,11 +21,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Singles = NDArray[np.float32]
+    Ints = NDArray[np.intp]
+    Bools = NDArray[np.bool_]
 
 BLOCKS = 128
-"""Blocks kept at each level."""
+"""Blocks kept at each level, the one that is not over included."""
 LEVELS = 15
 """With 10 s at level 0 the coarsest blocks are 45 h long and reach 242 days back."""
+RESTS = -1
+"""The column of a series that rests."""
+NEVER = -2
+"""The block in which a series was seen that never was; no block follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Window:
     peaks: Floats
     """Shape (series, blocks)."""
 
-    def of(self, rows: NDArray[np.intp]) -> Window:
+    def of(self, rows: Ints) -> Window:
         """Return the window of some of its series."""
         return replace(self, floors=self.floors[rows], peaks=self.peaks[rows])
 
@@ -60,6 +70,66 @@ class Past:
         return Past(self.starts_s[level:], self.ends_s[level:], floors, peaks)
 
 
+class _Level:
+    """The blocks of the moving series at one level, as columns; their memory is taken when it is needed."""
+
+    def __init__(self, kept: int, columns: int) -> None:
+        self._kept = kept
+        self._floors: Singles | None = None
+        self._peaks: Singles | None = None
+        self.floor = np.full(columns, np.nan, dtype=np.float32)
+        """The block that is not over."""
+        self.peak = self.floor.copy()
+
+    def merge(self, columns: Ints | slice, floors: Singles, peaks: Singles) -> None:
+        """Count values into the block that is not over."""
+        self.floor[columns] = np.fmin(self.floor[columns], floors)
+        self.peak[columns] = np.fmax(self.peak[columns], peaks)
+
+    def complete(self, block: int, following: int) -> None:
+        """Keep the block that is over now; nothing was seen of those up to the one that begins."""
+        if self._floors is not None or np.isfinite(self.floor).any():
+            floors, peaks = self._blocks()
+            stale = np.arange(max(block + 1, following - self._kept), following) % self._kept
+            floors[stale] = peaks[stale] = np.nan
+            if following - block <= self._kept:
+                floors[block % self._kept], peaks[block % self._kept] = self.floor, self.peak
+        self.floor[:] = self.peak[:] = np.nan
+
+    def fill(self, column: int, first: int, last: int, value: float) -> None:
+        """Write that a series had one value in all blocks from the first to the last."""
+        if first <= last:
+            floors, peaks = self._blocks()
+            at = np.arange(first, last + 1) % self._kept
+            floors[at, column] = peaks[at, column] = value
+
+    def forget(self, column: int) -> None:
+        """Clear a column."""
+        self.floor[column] = self.peak[column] = np.nan
+        if self._floors is not None and self._peaks is not None:
+            self._floors[:, column] = self._peaks[:, column] = np.nan
+
+    def grow(self, more: int) -> None:
+        """Make room for so many more columns."""
+        self.floor, self.peak = (_wider(one, more) for one in (self.floor, self.peak))
+        if self._floors is not None and self._peaks is not None:
+            self._floors, self._peaks = (_wider(one, more) for one in (self._floors, self._peaks))
+
+    def read(self, ids: Ints, columns: Ints) -> tuple[Floats, Floats]:
+        """Return floors and peaks of these blocks and columns, shape (columns, blocks)."""
+        if self._floors is None or self._peaks is None:
+            nothing = np.full((len(columns), len(ids)), np.nan)
+            return nothing, nothing
+        at = (ids % self._kept)[None, :], columns[:, None]
+        return self._floors[at].astype(np.float64), self._peaks[at].astype(np.float64)
+
+    def _blocks(self) -> tuple[Singles, Singles]:
+        if self._floors is None or self._peaks is None:
+            self._floors = np.full((self._kept, len(self.floor)), np.nan, dtype=np.float32)
+            self._peaks = self._floors.copy()
+        return self._floors, self._peaks
+
+
 class Rings:
     """Block minima and maxima of a growing set of series.
 
@@ -79,10 +149,16 @@ class Rings:
         self.base_s = base_s
         self.levels = levels
         self.blocks = blocks
-        self._floors = np.full((levels, blocks, capacity), np.nan, dtype=np.float32)
-        self._peaks = np.full((levels, blocks, capacity), np.nan, dtype=np.float32)
-        self._ids = [-1] * levels
+        self._block = -1
+        """The finest block that is not over; those of the coarser levels follow from it."""
+        self._rest = np.full(capacity, np.nan, dtype=np.float32)
+        self._first = np.full(capacity, NEVER, dtype=np.int64)
+        self._last = np.full(capacity, NEVER, dtype=np.int64)
+        """The finest blocks in which a resting series was first and last seen."""
+        self._column = np.full(capacity, RESTS, dtype=np.intp)
         self._free = list(range(capacity - 1, -1, -1))
+        self._levels = [_Level(blocks - 1, capacity) for _ in range(levels)]
+        self._free_columns = list(range(capacity - 1, -1, -1))
 
     def block_s(self, level: int) -> float:
         """Return the length of a block of a level in seconds."""
@@ -91,7 +167,7 @@ class Rings:
     @property
     def capacity(self) -> int:
         """How many series fit before the arrays grow."""
-        return int(self._floors.shape[2])
+        return len(self._rest)
 
     def open(self) -> int:
         """Return the slot of a new, empty series."""
@@ -101,41 +177,54 @@ class Rings:
 
     def close(self, slot: int) -> None:
         """Forget a series; its slot is given out again."""
-        self._floors[:, :, slot] = np.nan
-        self._peaks[:, :, slot] = np.nan
+        column = int(self._column[slot])
+        if column != RESTS:
+            for level in self._levels:
+                level.forget(column)
+            self._free_columns.append(column)
+        self._column[slot], self._rest[slot] = RESTS, np.nan
+        self._first[slot] = self._last[slot] = NEVER
         self._free.append(slot)
 
-    def add(self, t_s: float, slots: NDArray[np.intp], values: Floats) -> list[int]:
+    def moving(self, slots: Ints) -> Bools:
+        """Return which series have had more than one value, or were not seen all along."""
+        return np.asarray(self._column[slots] != RESTS)
+
+    def add(self, t_s: float, slots: Ints, values: Floats) -> list[int]:
         """Add one poll (NaN: not seen) and return the levels at which it completed a block, finest first.
 
         A time before the newest block (a clock that stepped back) is counted into the newest block.
         """
-        completed = []
-        for level in range(self.levels):
-            before = self._ids[level]
-            block = max(int(t_s // self.block_s(level)), before)
-            if block != before:
-                self._advance(level, block)
-                if before >= 0:
-                    completed.append(level)
-            self._merge(level, block % self.blocks, slots, values)
+        return self.add_block(t_s, slots, values, values)
+
+    def add_block(
+        self, t_s: float, slots: Ints, floors: Floats, peaks: Floats, lasted_s: float = 0.0
+    ) -> list[int]:
+        """Add a block (its floor and peak) as if its samples had been polled; return as `add` does.
+
+        A series that had one value all through it has had that value for as long as the block lasted.
+        """
+        completed = self._advance(max(self._block, int(t_s // self.base_s)))
+        low, high = floors.astype(np.float32), peaks.astype(np.float32)
+        columns = self._column[slots]
+        moves = columns != RESTS
+        still = ~moves
+        if still.any():
+            woken = self._rested(slots[still], low[still], high[still], lasted_s)
+            if len(woken):
+                columns = self._column[slots]
+                moves = columns != RESTS
+        if moves.all():
+            self._levels[0].merge(columns, low, high)
+        elif moves.any():
+            self._levels[0].merge(columns[moves], low[moves], high[moves])
         return completed
 
-    def add_block(self, t_s: float, slots: NDArray[np.intp], floors: Floats, peaks: Floats) -> list[int]:
-        """Add a block (its floor and peak) as if its samples had been polled; return as `add` does."""
-        completed = self.add(t_s, slots, floors)
-        for level in range(self.levels):
-            self._merge(level, self._ids[level] % self.blocks, slots, peaks)
-        return completed
-
-    def window(self, level: int, slots: NDArray[np.intp] | None = None) -> Window:
+    def window(self, level: int, slots: Ints | None = None) -> Window:
         """Return the complete blocks of a level, of all slots or of some."""
-        newest = self._ids[level]
-        order = np.arange(newest - self.blocks + 1, newest) % self.blocks
         pick = np.arange(self.capacity) if slots is None else slots
-        floors = self._floors[level, order, pick[:, None]].astype(np.float64)
-        peaks = self._peaks[level, order, pick[:, None]].astype(np.float64)
-        return Window(level, self.block_s(level), newest * self.block_s(level), floors, peaks)
+        floors, peaks = self._read(level, pick)
+        return Window(level, self.block_s(level), self._newest(level) * self.block_s(level), floors, peaks)
 
     def at_base(self, base_s: float) -> Rings:
         """Return the same series, in the same slots, in blocks of another length; unfinished ones go."""
@@ -148,8 +237,39 @@ class Rings:
             for at in np.flatnonzero(np.isfinite(window.floors).any(axis=0)):
                 start_t_s = window.end_t_s - (window.floors.shape[1] - at) * window.block_s
                 if start_t_s < until_t_s:
-                    other.add_block(start_t_s, slots, window.floors[:, at], window.peaks[:, at])
+                    floors, peaks = window.floors[:, at], window.peaks[:, at]
+                    other.add_block(start_t_s, slots, floors, peaks, window.block_s)
         return other
+
+    def past(self, slots: Ints) -> Past:
+        """Return the complete blocks of some series at every level."""
+        ids = np.stack([self._ids(level) for level in range(self.levels)])
+        block_s = self.base_s * 2.0 ** np.arange(self.levels)[:, None]
+        read = [self._read(level, slots) for level in range(self.levels)]
+        floors, peaks = (np.stack([one[k] for one in read], axis=1) for k in (0, 1))
+        return Past(ids * block_s, (ids + 1) * block_s, floors, peaks)
+
+    def _newest(self, level: int) -> int:
+        """Return the block of a level that is not over."""
+        return self._block >> level
+
+    def _ids(self, level: int) -> Ints:
+        """Return the complete blocks of a level, oldest first."""
+        newest = self._newest(level)
+        return np.arange(newest - self.blocks + 1, newest)
+
+    def _read(self, level: int, slots: Ints) -> tuple[Floats, Floats]:
+        """Return floors and peaks, shape (slots, blocks)."""
+        ids, columns = self._ids(level), self._column[slots]
+        moves = columns != RESTS
+        if moves.all():
+            return self._levels[level].read(ids, columns)
+        first, last = self._first[slots] >> level, self._last[slots] >> level
+        seen = (ids >= first[:, None]) & (ids <= last[:, None]) & ~moves[:, None]
+        floors = np.where(seen, self._rest[slots][:, None].astype(np.float64), np.nan)
+        peaks = floors.copy()
+        floors[moves], peaks[moves] = self._levels[level].read(ids, columns[moves])
+        return floors, peaks
 
     def _reaches_back_to(self, level: int) -> float:
         """Return when the oldest block of a level began in which anything was seen; infinity for none."""
@@ -158,31 +278,71 @@ class Rings:
         blocks = window.floors.shape[1]
         return window.end_t_s - (blocks - int(seen[0])) * window.block_s if len(seen) else np.inf
 
-    def past(self, slots: NDArray[np.intp]) -> Past:
-        """Return the complete blocks of some series at every level."""
-        newest = np.array(self._ids)[:, None]
-        ids = newest + np.arange(1 - self.blocks, 0)
-        block_s = self.base_s * 2.0 ** np.arange(self.levels)[:, None]
-        at = np.arange(self.levels)[None, :, None], (ids % self.blocks)[None], slots[:, None, None]
-        floors, peaks = self._floors[at].astype(np.float64), self._peaks[at].astype(np.float64)
-        return Past(ids * block_s, (ids + 1) * block_s, floors, peaks)
+    def _advance(self, block: int) -> list[int]:
+        """Begin a block; return the levels at which one is over: each is counted into the next level's."""
+        before, self._block = self._block, block
+        if before < 0:
+            return []
+        completed = []
+        for number, level in enumerate(self._levels):
+            over, following = before >> number, block >> number
+            if over == following:
+                break
+            if number + 1 < self.levels:
+                self._levels[number + 1].merge(slice(None), level.floor, level.peak)
+            level.complete(over, following)
+            completed.append(number)
+        return completed
 
-    def _advance(self, level: int, block: int) -> None:
-        before = self._ids[level]
-        first = max(before + 1, block - self.blocks + 1)
-        stale = np.arange(first, block + 1) % self.blocks
-        self._floors[level, stale] = np.nan
-        self._peaks[level, stale] = np.nan
-        self._ids[level] = block
+    def _rested(self, slots: Ints, floors: Singles, peaks: Singles, lasted_s: float) -> Ints:
+        """Take over what was seen of resting series; return those that do not rest any more."""
+        seen = floors == floors  # noqa: PLR0124 - NaN is not itself, and isfinite costs a copy
+        fresh = seen & (self._first[slots] == NEVER)
+        if fresh.any():
+            self._rest[slots[fresh]] = floors[fresh]
+            self._first[slots[fresh]] = self._last[slots[fresh]] = self._block
+        same = (floors == self._rest[slots]) & (floors == peaks) & (self._last[slots] >= self._block - 1)
+        until = self._block + max(0, int(lasted_s // self.base_s) - 1)
+        self._last[slots[same]] = np.maximum(self._last[slots[same]], until)
+        woken = slots[seen & ~same]
+        for slot in woken.tolist():
+            self._wake(slot)
+        return woken
 
-    def _merge(self, level: int, at: int, slots: NDArray[np.intp], values: Floats) -> None:
-        floors, peaks = self._floors[level, at], self._peaks[level, at]
-        floors[slots] = np.fmin(floors[slots], values)
-        peaks[slots] = np.fmax(peaks[slots], values)
+    def _wake(self, slot: int) -> None:
+        """Give a series a column, filled with the value that it has had."""
+        if not self._free_columns:
+            self._widen()
+        column = self._column[slot] = self._free_columns.pop()
+        first, last, value = int(self._first[slot]), int(self._last[slot]), float(self._rest[slot])
+        for number, level in enumerate(self._levels):
+            newest, finest = self._newest(number), 0 if number == 0 else number - 1
+            oldest = max(first >> number, newest - self.blocks + 1)
+            level.fill(column, oldest, min(last >> number, newest - 1), value)
+            # Of its own block that is not over, a level has seen what the finer level has completed.
+            begun = newest << (number - finest)
+            over = self._newest(finest) - (1 if number else 0)
+            if max(first >> finest, begun) <= min(last >> finest, over):
+                level.floor[column] = level.peak[column] = value
+
+    def _widen(self) -> None:
+        old = len(self._levels[0].floor)
+        more = max(16, old // 2)
+        for level in self._levels:
+            level.grow(more)
+        self._free_columns.extend(range(old + more - 1, old - 1, -1))
 
     def _grow(self) -> None:
         old = self.capacity
-        pad = ((0, 0), (0, 0), (0, old))
-        self._floors = np.pad(self._floors, pad, constant_values=np.nan)
-        self._peaks = np.pad(self._peaks, pad, constant_values=np.nan)
+        self._rest = _wider(self._rest, old)
+        self._first, self._last, self._column = (
+            np.concatenate([one, np.full(old, empty, dtype=one.dtype)])
+            for one, empty in ((self._first, NEVER), (self._last, NEVER), (self._column, RESTS))
+        )
         self._free.extend(range(2 * old - 1, old - 1, -1))
+
+
+def _wider(values: Singles, more: int) -> Singles:
+    """Return the values with so many more columns of nothing."""
+    pad = [(0, 0)] * (values.ndim - 1) + [(0, more)]
+    return np.pad(values, pad, constant_values=np.nan)

@@ -40,6 +40,63 @@ def test_windows_are_the_minima_and_maxima_of_each_whole_block(values: list[floa
         assert window.end_t_s == newest * length * POLL_S
 
 
+STILL = st.lists(
+    st.tuples(st.sampled_from([1.0, 2.0, float("nan")]), st.integers(1, 12), st.integers(0, 9)),
+    min_size=1,
+    max_size=8,
+)
+"""Stretches of one value: value, polls, polls left out before it."""
+
+
+@settings(max_examples=200, deadline=None)
+@given(STILL, st.integers(0, 40))
+def test_a_series_that_hardly_moves_has_the_windows_of_one_that_was_always_moving(
+    stretches: list[tuple[float, int, int]], shift: int
+) -> None:
+    """The second is woken at the very start by a value that no window sees any more, or by its own."""
+    rings = Rings(POLL_S, levels=4, blocks=8, capacity=1)
+    slot, clock = rings.open(), rings.open()
+    polled: dict[int, float] = {}
+    at = shift
+    for value, polls, left_out in stretches:
+        for k in range(left_out + polls):
+            told = [slot] if k >= left_out else []
+            rings.add(at * POLL_S, np.array([clock, *told]), np.array([0.0, *(value for _ in told)]))
+            if told:
+                polled[at] = value
+            at += 1
+    for level in range(rings.levels):
+        window, length = rings.window(level, np.array([slot])), 2**level
+        newest = (at - 1) // length
+        expected = []
+        for block in range(newest - rings.blocks + 1, newest):
+            seen = [v for k, v in polled.items() if k // length == block and not np.isnan(v)]
+            expected.append((min(seen), max(seen)) if seen else (np.nan, np.nan))
+        np.testing.assert_equal(np.array([window.floors[0], window.peaks[0]]).T, expected)
+
+
+def test_what_never_moves_has_no_column() -> None:
+    rings = Rings(POLL_S, levels=3, blocks=8)
+    still, moving, unseen = (rings.open() for _ in range(3))
+    for i in range(20):
+        rings.add(i * POLL_S, np.array([still, moving, unseen]), np.array([5.0, 5.0 + (i > 9), np.nan]))
+
+    assert rings.moving(np.array([still, moving, unseen])).tolist() == [False, True, False]
+    assert rings.window(0, np.array([still])).floors.tolist() == [[5.0] * 7]
+    assert np.isnan(rings.window(0, np.array([unseen])).floors).all()
+    rings.close(moving)
+    assert not rings.moving(np.array([rings.open()])).any()
+
+
+def test_a_still_block_that_lasted_is_seen_all_along() -> None:
+    rings = Rings(POLL_S, levels=3, blocks=16)
+    slot = np.array([rings.open()])
+    for t_s, value in ((0.0, 5.0), (40.0, 5.0), (80.0, 6.0), (90.0, 6.0)):
+        rings.add_block(t_s, slot, np.array([value]), np.array([value]), 40.0 if value == 5.0 else 10.0)
+
+    assert rings.window(0, slot).floors[0, -9:].tolist() == [5.0] * 8 + [6.0]
+
+
 @settings(max_examples=30, deadline=None)
 @given(VALUES)
 def test_the_past_of_a_slot_is_its_windows(values: list[float]) -> None:
@@ -86,11 +143,12 @@ def test_memory_does_not_grow_with_time() -> None:
     rings = Rings(POLL_S)
     slots = np.array([rings.open()])
     values = np.array([1.0])
-    rings.add(0.0, slots, values)
+    for i in range(800):
+        rings.add(i * 1000.0, slots, values + i)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
-    for i in range(1, 800):
-        rings.add(i * 1000.0, slots, values)
+    for i in range(800, 1600):
+        rings.add(i * 1000.0, slots, values + i)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
