@@ -71,9 +71,8 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one poll of one process saw. None is what could not be read."""
+    """What a poll of one process saw. None is what could not be read."""
 
-    t_s: float
     rss_bytes: int
     heap_bytes: int
     """Anonymous memory (resident minus shared in statm), swapped-out pages included."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 POLL_S = 60.0
 HOUR_S = 3600.0
 STEADY = Sample(
-    t_s=0.0,
     rss_bytes=140_000_000,
     heap_bytes=100_000_000,
     shared_bytes=40_000_000,
@@ -56,6 +55,6 @@ def follow(
         t_s = begin_s + i * POLL_S
         passed_h = i * POLL_S / HOUR_S
         seen = {name: value(passed_h) for name, value in grows.items()}
-        one.sample = replace(STEADY, t_s=t_s, **seen)
+        one.sample = replace(STEADY, **seen)
         judged.add([one], t_s)
     return t_s

@@ -86,9 +86,7 @@ class CommandChannel:
             process = self._start(alert, document_file)
         output, in_time = _finish(process, self._timeout_s)
         if not in_time:
-            raise DeliveryError(
-                self._sentence(f"was killed after {self._timeout_s:g} s", output)
-            )
+            raise DeliveryError(self._sentence(f"was killed after {self._timeout_s:g} s", output))
         self._judge(process.returncode, output)
 
     def _start(self, alert: Alert, document_file: BinaryIO) -> subprocess.Popen[bytes]:

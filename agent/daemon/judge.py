@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.daemon.table import Line, Table
 from agent.detect import thresholds as plain
 from agent.detect.kind import MEMORY, RUNTIME, THREADS, Naming
 from agent.detect.leak import Finding, LeakDetector, gravest
@@ -74,12 +76,21 @@ class Judge:
         self._detector = LeakDetector(self.rings, config.detection)
         self._tracked: dict[ProcessKey, Tracked] = {}
         self._breaches: dict[int, Breach] = {}
+        self._table = Table()
+        self._limits_known: set[Thresholds] = set()
+        self._limited = 0
+        """Grows with every limit that is another one."""
+        self._stale = True
+        """The plain limits are to be held against everybody."""
+        self._moving_at = (-1, -1, -1)
+        self._moving_series: Sequence[Series] = ()
         self._naming = Naming()
         self._makeup = makeup
 
     def reconfigure(self, config: Config) -> None:
         """Judge by new options from now on; history and findings stay."""
         self._config = config
+        self._restart()
         self._detector.reconfigure(config.detection)
         if config.poll_interval_s != self.rings.base_s:
             self.rings = self.rings.at_base(config.poll_interval_s)
@@ -89,6 +100,12 @@ class Judge:
         """Judge every scale of some histories that came from elsewhere, as if it had just been completed."""
         every = [one for w in watched for one in self._tracked[w.key].judged]
         self._detector.judge(range(self.rings.levels), every, t_s)
+        self._stale = True
+
+    def _restart(self) -> None:
+        """Look at everybody anew at the next poll."""
+        self._table.clear()
+        self._stale = True
 
     def knows(self, key: ProcessKey) -> bool:
         """Whether a process was opened and not closed since."""
@@ -107,6 +124,7 @@ class Judge:
         }
         series["heap"] = replace(series["heap"], lent=lent)
         self._tracked[key] = Tracked(series)
+        self._restart()
         return self._tracked[key]
 
     def close(self, key: ProcessKey) -> None:
@@ -115,23 +133,70 @@ class Judge:
         self._naming.forget(key)
         if self._makeup is not None:
             self._makeup.forget(key)
+        self._restart()
         for one in tracked.series.values() if tracked else ():
+            self._breaches.pop(one.slot, None)
             self._detector.forget(one.slot)
             self.rings.close(one.slot)
 
-    def add(self, watched: Sequence[Watched], t_s: float) -> list[int]:
-        """Add one poll of everybody, judge what it completes, and return the levels that were completed."""
+    def add(
+        self, watched: Sequence[Watched], t_s: float, changed: Collection[ProcessKey] | None = None
+    ) -> list[int]:
+        """Add one poll of everybody, judge what it completes, and return the levels that were completed.
+
+        `changed` are those whose figures or limit are others than at the poll before; None: all of them.
+        """
         if not watched:
+            self._table.clear()
             return []
-        slots = np.concatenate([self._tracked[w.key].slots for w in watched])
-        completed = self.rings.add(t_s, slots, np.concatenate([_values(w, t_s) for w in watched]))
-        for one in watched:
+        if changed is None or len(watched) != len(self._table.watched):
+            self._table.fill(watched, self._line)
+            changed_now = list(watched)
+        else:
+            changed_now = self._table.change(changed, self._line)
+        completed = self.rings.add(t_s, self._table.slots.ravel(), self._table.values.ravel())
+        for one in changed_now:
             self._limit(one)
-        every = [one for w in watched for one in self._tracked[w.key].judged]
-        self._detector.judge(completed, every, t_s)
-        heaps = [self._tracked[w.key].series["heap"] for w in watched]
-        self._breaches = plain.fast_growth(self.rings, heaps, [self.limits_of(w) for w in watched], t_s)
+        self._detector.judge(completed, self._moving(), t_s)
+        self._grow_fast(completed, t_s)
         return completed
+
+    def concerned(self) -> set[ProcessKey]:
+        """Return about whom there may be something to say; of the others `verdicts` has nothing."""
+        told = self._table.owners([*self._detector.slots, *self._breaches])
+        often = [w for w in self._table.watched if w.collections] if self._table.watched else []
+        return {one.key for one in (*told, *self._table.near_limit(), *often)}
+
+    def _line(self, watched: Watched) -> Line:
+        limit, limits = watched.limit, self.limits_of(watched)
+        near = math.inf if limit is None else limits.heap_percent * limit.limit_bytes / 100.0
+        return Line(self._tracked[watched.key].slots, _values(watched), near)
+
+    def _moving(self) -> Sequence[Series]:
+        """Return the series that may leak and have ever moved; what rests does not grow."""
+        state = (self._table.version, self.rings.woken, self._limited)
+        if state != self._moving_at:
+            mask = self.rings.moving(self._table.slots)
+            rows = np.flatnonzero(mask.any(axis=1))
+            self._moving_at = state
+            self._moving_series = [
+                one
+                for row in rows.tolist()
+                for name, one in self._tracked[self._table.watched[row].key].series.items()
+                if name != LOAD and mask[row, SERIES.index(name)]
+            ]
+        return self._moving_series
+
+    def _grow_fast(self, completed: Sequence[int], t_s: float) -> None:
+        """Hold the plain limits of growth against what has just been completed."""
+        table = self._table
+        limits = {self.limits_of(one) for one in table.watched} if self._stale else self._limits_known
+        if self._stale or plain.levels_of(self.rings, limits) & set(completed):
+            rows = np.flatnonzero(self.rings.moving(table.slots[:, 0])).tolist()
+            moving = [table.watched[row] for row in rows]
+            heaps = [self._tracked[w.key].series["heap"] for w in moving]
+            self._breaches = plain.fast_growth(self.rings, heaps, [self.limits_of(w) for w in moving], t_s)
+        self._stale, self._limits_known = False, limits
 
     def _limit(self, watched: Watched) -> None:
         """Keep what the heap runs into: limits can be changed while a process lives."""
@@ -140,6 +205,7 @@ class Judge:
         heap = tracked.series["heap"]
         if heap.limit != limit:
             self._tracked[watched.key] = Tracked({**tracked.series, "heap": replace(heap, limit=limit)})
+            self._limited += 1
 
     def limits_of(self, watched: Watched) -> Thresholds:
         """Return the plain limits that hold for a process."""
@@ -217,10 +283,10 @@ class Judge:
             )
 
 
-def _values(watched: Watched, t_s: float) -> Floats:
-    """Return one poll of one process in the order of `SERIES`; NaN for what was not seen at this poll."""
+def _values(watched: Watched) -> Floats:
+    """Return the latest poll of a process in the order of `SERIES`; NaN for what was not seen at it."""
     sample, figures = watched.sample, watched.figures
-    if sample is None or sample.t_s != t_s:
+    if sample is None:
         return np.full(len(SERIES), np.nan)
     runtime = np.nan if figures is None or figures.heap_bytes is None else float(figures.heap_bytes)
     fds = np.nan if sample.fds is None else float(sample.fds)

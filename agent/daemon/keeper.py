@@ -107,6 +107,11 @@ class IncidentKeeper:
         silence = self._teller.silence_of(incident.service, now)
         return "; ".join(text for text in (incident.standing(), silence.told(now) if silence else "") if text)
 
+    @property
+    def members(self) -> set[ProcessKey]:
+        """Return the processes that belong to an open incident."""
+        return {member.key for incident in self._open.values() for member in incident.living}
+
     def subjects_of(self, watched: Watched) -> set[Subject]:
         """Return the subjects on which a process belongs to an open incident."""
         service = watched.target.service

@@ -128,6 +128,15 @@ class Lineage:
         held = [place.service for place in self._held]
         return service in (*held, *(over.service for over in self._over))
 
+    @property
+    def members(self) -> set[ProcessKey]:
+        """Return the processes that may stand for a lineage which hides a leak."""
+        return (
+            {key for key, one in self._living.items() if self._place(one) in self._held}
+            if self._held
+            else set()
+        )
+
     def subjects_of(self, watched: Watched) -> frozenset[Subject]:
         """Return the subjects on which a process stands for the lineage of its program."""
         held = self._place(watched) in self._held and self._newest(watched)

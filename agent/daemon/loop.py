@@ -21,9 +21,10 @@ from agent.sdnotify import Notifier
 from agent.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.config import Config
+    from agent.daemon.watched import Watched
     from agent.model import Instant
     from agent.watch.targets import Selection
     from agent.web.health import HealthView
@@ -100,10 +101,11 @@ class Daemon:
         self._take_over(selection, now)
         self._close(parts.watched.poll(now.t_s), now)
         watched = list(parts.watched)
-        parts.memory.keep(parts.judge.add(watched, now.t_s), watched)
+        changed, parts.watched.changed = parts.watched.changed, set()
+        parts.memory.keep(parts.judge.add(watched, now.t_s, changed), watched)
         parts.lineage.look(now)
         parts.keeper.begin(watched, now)
-        for one in watched:
+        for one in self._concerned(watched):
             about = parts.keeper.subjects_of(one) | parts.lineage.subjects_of(one)
             one.verdicts = tuple(parts.judge.verdicts(one, now.t_s, about))
             for verdict in parts.lineage.told(one, one.verdicts, now):
@@ -113,6 +115,16 @@ class Daemon:
         parts.changes.look(watched, now)
         took_s = parts.clock.now().t_s - now.t_s
         parts.publisher.completed(now, took_s, watched, selection)
+
+    def _concerned(self, watched: Sequence[Watched]) -> Iterator[Watched]:
+        """Yield those about whom there may be something to say; of the others nothing is held any more."""
+        parts = self._parts
+        keys = parts.judge.concerned() | parts.keeper.members | parts.lineage.members
+        for one in watched:
+            if one.key in keys:
+                yield one
+            elif one.verdicts:
+                one.verdicts = ()
 
     def reload(self) -> None:
         """Take over the configuration file as it is now; a bad one is refused and the old stays in force."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.model import Limit, Sample, Verdict
 from agent.watch.probes.base import RuntimeFigures
-from agent.watch.processes import Gone
 from agent.watch.targets import Target
 
 if TYPE_CHECKING:
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from agent.model import ProcessKey
     from agent.watch.cgroups import LimitReader
     from agent.watch.probes.base import Probe
-    from agent.watch.processes import Sampler
+    from agent.watch.processes import Gone, Sampler
 
 LIMIT_EVERY_S = 60.0
 """A limit changes by hand or by a deploy: reading it once a minute is soon enough."""
+TURNS = 60
+"""The first reading of a limit is followed by the second at one of so many moments of that time."""
 STARTED_BEFORE_US_S = 120.0
 """A process that ran for longer before it was first seen has no start-up to be seen."""
 MINUTE_S = 60.0
@@ -36,7 +38,6 @@ class Watched:
     """Since when its history can be known: its start, or when it was first seen."""
     sample: Sample | None = None
     limit: Limit | None = None
-    limit_read_t_s: float = float("-inf")
     figures: RuntimeFigures | None = None
     verdicts: tuple[Verdict, ...] = ()
     """What the latest poll made of it, one verdict a subject on which there is something to say."""
@@ -83,6 +84,15 @@ class WatchedSet:
         self._watched: dict[ProcessKey, Watched] = {}
         self._ended: set[ProcessKey] = set()
         """Who has ended since a selection that still names them."""
+        self._targets: Iterable[Target] = ()
+        self._turns: list[tuple[float, ProcessKey]] = []
+        """When whose limit is to be read: a heap."""
+        self._jvms: dict[ProcessKey, Watched] = {}
+        self._keys: frozenset[ProcessKey] = frozenset()
+        self.changed: set[ProcessKey] = set()
+        """Whose figures or limit are others than when this was last emptied."""
+        self.generation = self._counted = 0
+        """Another number after every change of who is watched, and as what."""
 
     def __iter__(self) -> Iterator[Watched]:
         return iter(self._watched.values())
@@ -96,13 +106,19 @@ class WatchedSet:
     @property
     def keys(self) -> frozenset[ProcessKey]:
         """Return who is watched."""
-        return frozenset(self._watched)
+        if len(self._keys) != len(self._watched) or self._counted != self.generation:
+            self._keys, self._counted = frozenset(self._watched), self.generation
+        return self._keys
 
     def update(self, targets: Iterable[Target], t_s: float) -> tuple[list[Watched], list[Departure]]:
         """Take over a new selection; return who is new and who left: no longer selected, or renamed.
 
         One whose service got another name goes on with its history, but leaves the old name.
         """
+        if targets is self._targets:
+            return [], []
+        self._targets = targets
+        self.generation += 1
         wanted = {target.process.key: target for target in targets}
         self._ended &= wanted.keys()
         wanted = {key: target for key, target in wanted.items() if key not in self._ended}
@@ -118,21 +134,29 @@ class WatchedSet:
 
     def poll(self, t_s: float) -> list[Departure]:
         """Sample everybody; return whose process has ended. One that cannot be read now keeps no sample."""
-        ended = []
-        for watched in list(self._watched.values()):
-            seen = self._sampler.sample(watched.key, t_s)
-            if isinstance(seen, Gone):
-                ended.append(Departure(watched.key, watched.target.service, seen.why))
-                self._ended.add(watched.key)
-                self.close(watched.key)
-                continue
-            watched.sample = seen
-            self._read_slowly_changing(watched, t_s)
+        polled = self._sampler.poll(t_s)
+        ended = [self._end(key, gone) for key, gone in polled.gone if key in self._watched]
+        for key, seen in polled.changed:
+            if key in self._watched:
+                self._watched[key].sample = seen
+                self.changed.add(key)
+        self._read_limits(t_s)
+        for watched in self._jvms.values():
+            self._probe(watched, t_s)
         return ended
+
+    def _end(self, key: ProcessKey, gone: Gone) -> Departure:
+        service = self._watched[key].target.service
+        self._ended.add(key)
+        self.close(key)
+        return Departure(key, service, gone.why)
 
     def close(self, key: ProcessKey) -> None:
         """Stop watching one process."""
         self._watched.pop(key, None)
+        self._jvms.pop(key, None)
+        self.changed.discard(key)
+        self.generation += 1
         self._sampler.close(key)
         self._jvm.close(key)
 
@@ -146,20 +170,32 @@ class WatchedSet:
         started = target.process.started_t_s
         watched = Watched(target, started if t_s - started <= STARTED_BEFORE_US_S else t_s)
         self._watched[watched.key] = watched
+        heappush(self._turns, (t_s, watched.key))
+        if target.process.runtime == "jvm":
+            self._jvms[watched.key] = watched
         return watched
 
-    def _read_slowly_changing(self, watched: Watched, t_s: float) -> None:
-        if t_s - watched.limit_read_t_s >= LIMIT_EVERY_S:
-            watched.limit = self._limits.limit(watched.key.pid, t_s)
-            watched.limit_read_t_s = t_s
-        if watched.target.process.runtime == "jvm":
-            self._probe(watched, t_s)
+    def _read_limits(self, t_s: float) -> None:
+        """Read the limits of those whose turn it is: the oldest reading first."""
+        while self._turns and t_s >= self._turns[0][0]:
+            _, key = heappop(self._turns)
+            watched = self._watched.get(key)
+            if watched is not None:
+                first_s = 0.0 if watched.limit else LIMIT_EVERY_S * (key.pid % TURNS) / TURNS
+                heappush(self._turns, (t_s + LIMIT_EVERY_S - first_s, key))
+                limit = self._limits.limit(key.pid, t_s)
+                if limit != watched.limit:
+                    watched.limit = limit
+                    self.changed.add(key)
 
     def _probe(self, watched: Watched, t_s: float) -> None:
         if not watched.probed and t_s >= watched.probe_again_t_s:
             watched.probed = self._jvm.open(watched.target.process)
             watched.probe_again_t_s = t_s + PROBE_AGAIN_S
-        watched.figures = self._jvm.read(watched.key) if watched.probed else None
+        figures = self._jvm.read(watched.key) if watched.probed else None
+        if figures != watched.figures:
+            watched.figures = figures
+            self.changed.add(watched.key)
         if watched.figures is not None and watched.figures.collections is not None:
             recent = [seen for seen in watched.collections if t_s - seen[0] <= 2 * MINUTE_S]
             before = recent or watched.collections[-1:]

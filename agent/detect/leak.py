@@ -103,6 +103,8 @@ class LeakDetector:
         if not series or not self._options.enabled:
             return
         for level in levels:
+            if self._rings.block_s(level) * self._rings.blocks < rules.MIN_RISE_S:
+                continue  # no rise in it can be as long as a leak's
             for one in series:
                 self._found.get(one.slot, {}).pop(level, None)
             look = Look.at_rising(self._rings, level, series, t_s, self._options.min_rate_bytes_per_hour)
@@ -126,6 +128,11 @@ class LeakDetector:
             look.series, self._findings(look, measures.of(grave), scores[grave]), strict=True
         ):
             self._found.setdefault(one.slot, {})[level] = finding
+
+    @property
+    def slots(self) -> list[int]:
+        """Return the slots of which something was found."""
+        return [slot for slot, found in self._found.items() if found]
 
     def finding(self, slot: int, t_s: float) -> Finding | None:
         """Return the gravest finding of a series that is still of its time; None when nothing is suspect."""

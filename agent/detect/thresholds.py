@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +66,16 @@ def _rules_of(limits: Thresholds) -> tuple[_Rule, ...]:
         _Rule(State.WARNING, limits.growth_for_s, warn),
         _Rule(State.CRITICAL, limits.growth_critical_for_s, critical),
     )
+
+
+def levels_of(rings: Rings, limits: Iterable[Thresholds]) -> set[int]:
+    """Return the levels at which `fast_growth` looks: between two of their blocks it says the same."""
+    return {_level(rings, rule.for_s) for one in limits for rule in _rules_of(one)}
+
+
+def _level(rings: Rings, for_s: float) -> int:
+    """Return the level at which a length of time is some ten blocks."""
+    return min(rings.levels - 1, math.floor(math.log2(max(1.0, for_s / 10 / rings.base_s))))
 
 
 def fast_growth(
@@ -135,8 +145,7 @@ class _Look:
 
     @classmethod
     def at(cls, rings: Rings, series: Sequence[Series], for_s: float, t_s: float) -> _Look:
-        level = min(rings.levels - 1, math.floor(math.log2(max(1.0, for_s / 10 / rings.base_s))))
-        window = rings.window(level, np.array([one.slot for one in series]))
+        window = rings.window(_level(rings, for_s), np.array([one.slot for one in series]))
         blocks = max(growth.MIN_RISE_BLOCKS, math.ceil(for_s / window.block_s) + 1)
         rows = window.floors[:, -blocks:]
         start = window.end_t_s - rows.shape[1] * window.block_s

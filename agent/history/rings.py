@@ -29,6 +29,9 @@ BLOCKS = 128
 """Blocks kept at each level, the one that is not over included."""
 LEVELS = 15
 """With 10 s at level 0 the coarsest blocks are 45 h long and reach 242 days back."""
+STILL_BLOCKS = 8
+"""A series that has the same value after so many blocks in which nobody looked has had it all along: a late
+poll skips a block."""
 RESTS = -1
 """The column of a series that rests."""
 NEVER = -2
@@ -159,6 +162,8 @@ class Rings:
         self._free = list(range(capacity - 1, -1, -1))
         self._levels = [_Level(blocks - 1, capacity) for _ in range(levels)]
         self._free_columns = list(range(capacity - 1, -1, -1))
+        self.woken = 0
+        """How many series have begun to move so far."""
 
     def block_s(self, level: int) -> float:
         """Return the length of a block of a level in seconds."""
@@ -256,7 +261,7 @@ class Rings:
     def _ids(self, level: int) -> Ints:
         """Return the complete blocks of a level, oldest first."""
         newest = self._newest(level)
-        return np.arange(newest - self.blocks + 1, newest)
+        return np.arange(newest - self.blocks + 1, newest, dtype=np.intp)
 
     def _read(self, level: int, slots: Ints) -> tuple[Floats, Floats]:
         """Return floors and peaks, shape (slots, blocks)."""
@@ -301,10 +306,14 @@ class Rings:
         if fresh.any():
             self._rest[slots[fresh]] = floors[fresh]
             self._first[slots[fresh]] = self._last[slots[fresh]] = self._block
-        same = (floors == self._rest[slots]) & (floors == peaks) & (self._last[slots] >= self._block - 1)
+        same = (
+            (floors == self._rest[slots])
+            & (floors == peaks)
+            & (self._last[slots] >= self._block - 1 - STILL_BLOCKS)
+        )
         until = self._block + max(0, int(lasted_s // self.base_s) - 1)
         self._last[slots[same]] = np.maximum(self._last[slots[same]], until)
-        woken = slots[seen & ~same]
+        woken: Ints = slots[seen & ~same]
         for slot in woken.tolist():
             self._wake(slot)
         return woken
@@ -313,6 +322,7 @@ class Rings:
         """Give a series a column, filled with the value that it has had."""
         if not self._free_columns:
             self._widen()
+        self.woken += 1
         column = self._column[slot] = self._free_columns.pop()
         first, last, value = int(self._first[slot]), int(self._last[slot]), float(self._rest[slot])
         for number, level in enumerate(self._levels):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import resource
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from agent.logs import log_event
 from agent.model import Process, ProcessKey, Sample
-from agent.watch.procfs import parse_stat, parse_statm, parse_swap_bytes, parse_swaps_used
+from agent.watch.procfs import Pages, parse_stat, parse_statm, parse_swap_bytes, parse_swaps_used
 
 logger = logging.getLogger(__name__)
 
+WHOLE_EVERY_S = 10.0
+"""Threads and CPU time are read this often at most; memory at every poll."""
+SWAP_EVERY_S = 30.0
+"""On a host that swaps, what is swapped out of a process is read this often, and when its memory shrinks."""
 FDS_EVERY_S = 60.0
 """Counting descriptors costs up to 43 us a process, and a leak of them is slow."""
 RESERVED_FDS = 256
@@ -25,6 +31,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _STAT_BYTES = 1024
 """A stat line is about 52 numbers; 400 bytes are usual."""
+_STATM_BYTES = 256
 _STATUS_BYTES = 8192
 _GONE_ERRORS = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOTDIR})
 
@@ -36,15 +43,29 @@ class Gone:
     why: str
 
 
+class Polled(NamedTuple):
+    """What one poll of everybody saw."""
+
+    changed: list[tuple[ProcessKey, Sample | None]]
+    """Whose figures are others than at the poll before; None for a gap: it lives, but could not be read."""
+    gone: list[tuple[ProcessKey, Gone]]
+
+
 @dataclass(slots=True)
 class _Held:
-    """What is kept open of one process; -1 where descriptors are short."""
+    """What is kept open of one process, -1 where descriptors are short, and what was seen of it last."""
 
     stat: int = -1
     statm: int = -1
     fds: int | None = None
-    fds_t_s: float = -FDS_EVERY_S
+    fds_due_t_s: float = -math.inf
     children: int | None = None
+    swap_bytes: int = 0
+    swap_due_t_s: float = -math.inf
+    raw: bytes = b""
+    """The contents of statm at the latest poll; empty where the next poll has to read everything."""
+    whole_due_t_s: float = -math.inf
+    seen: Sample | None = None
 
 
 class Sampler:
@@ -58,6 +79,7 @@ class Sampler:
     def __init__(self, proc_root: Path = Path("/proc")) -> None:
         self._root = str(proc_root)
         self._held: dict[ProcessKey, _Held] = {}
+        self._opened = 0
         self._open_fds = 0
         self._limit_fds = _count(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._short_told = False
@@ -70,6 +92,7 @@ class Sampler:
         if process.key in self._held:
             return
         held = self._held[process.key] = _Held()
+        self._opened += 1
         if not self._room_for_two():
             self._tell_short("descriptors are short")
             return
@@ -82,18 +105,30 @@ class Sampler:
     def note_children(self, key: ProcessKey, children: int | None) -> None:
         """Take over how many children a process has: its samples tell it from now on."""
         held = self._held.get(key)
-        if held is not None:
-            held.children = children
+        if held is not None and held.children != children:
+            held.children, held.raw = children, b""
+
+    def poll(self, t_s: float) -> Polled:
+        """Read the memory of everybody who is followed, and of some in turn all the rest.
+
+        A process that idles costs one read: what its statm says is what it said before.
+        """
+        changed: list[tuple[ProcessKey, Sample | None]] = []
+        gone: list[tuple[ProcessKey, Gone]] = []
+        for key, held in self._held.items():
+            if t_s < held.whole_due_t_s and held.raw and _statm_or_nothing(held.statm) == held.raw:
+                continue
+            seen = self._sample(key, held, t_s, whole=t_s >= held.whole_due_t_s or not held.raw)
+            if isinstance(seen, Gone):
+                gone.append((key, seen))
+            elif seen is None or seen != held.seen:
+                changed.append((key, seen))
+                held.seen = seen
+        return Polled(changed, gone)
 
     def sample(self, key: ProcessKey, t_s: float) -> Sample | Gone | None:
-        """Return what the process uses at `t_s`; None is a gap: it lives, but could not be read this time."""
-        held = self._held.get(key) or _Held()
-        try:
-            return self._read(key, held, t_s)
-        except OSError as error:
-            return Gone("exited") if error.errno in _GONE_ERRORS else None
-        except ValueError:
-            return None
+        """Return all that the process uses at `t_s`; None is a gap: it lives, but could not be read now."""
+        return self._sample(key, self._held.get(key) or _Held(), t_s, whole=True)
 
     def close(self, key: ProcessKey) -> None:
         """Stop following a process; one that is not followed is no error."""
@@ -106,20 +141,32 @@ class Sampler:
         for key in list(self._held):
             self.close(key)
 
+    def _sample(self, key: ProcessKey, held: _Held, t_s: float, *, whole: bool) -> Sample | Gone | None:
+        held.raw = b""
+        try:
+            return self._read(key, held, t_s) if whole else self._read_memory(key, held, t_s)
+        except OSError as error:
+            return Gone("exited") if error.errno in _GONE_ERRORS else None
+        except ValueError:
+            return None
+
     def _read(self, key: ProcessKey, held: _Held, t_s: float) -> Sample | Gone:
         # The stat is read last: where it still shows the same start, all that was read by number before
         # it belonged to this process too.
         fds = self._count_fds(key.pid, held, t_s)
-        swap_bytes = self._swap_bytes(key.pid, t_s)
-        pages = parse_statm(self._contents(held.statm, key.pid, "statm"))
+        raw = self._contents(held.statm, key.pid, "statm")
+        pages = parse_statm(raw)
+        swap_bytes = self._swap_bytes(key.pid, held, pages, t_s)
         stat = parse_stat(self._contents(held.stat, key.pid, "stat"))
         if stat.start_ticks != key.start_ticks:
             return Gone("exited, its pid is used again")
         if stat.dead or pages.size == 0:
             return Gone("exited, not yet reaped by its parent" if stat.dead else "exiting")
+        if held.statm >= 0:
+            held.raw = raw
+            held.whole_due_t_s = t_s + WHOLE_EVERY_S - (0 if held.seen else self._turn())
         anonymous_bytes = max(0, pages.resident - pages.shared) * _PAGE_BYTES
         return Sample(
-            t_s=t_s,
             rss_bytes=pages.resident * _PAGE_BYTES,
             heap_bytes=anonymous_bytes + swap_bytes,
             shared_bytes=pages.shared * _PAGE_BYTES,
@@ -129,6 +176,28 @@ class Sampler:
             cpu_s=stat.cpu_ticks / _TICKS_PER_S,
             children=held.children,
         )
+
+    def _read_memory(self, key: ProcessKey, held: _Held, t_s: float) -> Sample | Gone:
+        """Return the sample with new figures of memory; by a held descriptor it is the same process."""
+        raw = self._contents(held.statm, key.pid, "statm")
+        pages = parse_statm(raw)
+        if held.seen is None or pages.size == 0:
+            return self._read(key, held, t_s)
+        held.raw = raw
+        swap_bytes = self._swap_bytes(key.pid, held, pages, t_s)
+        anonymous_bytes = max(0, pages.resident - pages.shared) * _PAGE_BYTES
+        return replace(
+            held.seen,
+            rss_bytes=pages.resident * _PAGE_BYTES,
+            heap_bytes=anonymous_bytes + swap_bytes,
+            shared_bytes=pages.shared * _PAGE_BYTES,
+            swap_bytes=swap_bytes,
+            children=held.children,
+        )
+
+    def _turn(self) -> float:
+        """Return by how much earlier a process has its turn: not all of them at the same poll."""
+        return float(self._opened % int(WHOLE_EVERY_S))
 
     def _contents(self, held_fd: int, pid: int, name: str) -> bytes:
         if held_fd >= 0:
@@ -176,8 +245,8 @@ class Sampler:
         )
 
     def _count_fds(self, pid: int, held: _Held, t_s: float) -> int | None:
-        if t_s - held.fds_t_s >= FDS_EVERY_S:
-            held.fds_t_s = t_s
+        if t_s >= held.fds_due_t_s:
+            held.fds_due_t_s = t_s + FDS_EVERY_S
             held.fds = self._fds_now(pid)
         return held.fds
 
@@ -189,13 +258,29 @@ class Sampler:
             return len(os.listdir(path))  # noqa: PTH208 - the same
         return None
 
-    def _swap_bytes(self, pid: int, t_s: float) -> int:
+    def _swap_bytes(self, pid: int, held: _Held, pages: Pages, t_s: float) -> int:
+        """Return what is swapped out: read in its turn, and at once where memory has shrunk by that."""
+        if not self._host_swaps(t_s):
+            return 0
+        shrunk = held.seen is not None and pages.resident * _PAGE_BYTES < held.seen.rss_bytes
+        if shrunk or t_s >= held.swap_due_t_s:
+            held.swap_due_t_s = t_s + SWAP_EVERY_S
+            held.swap_bytes = parse_swap_bytes(_read_once(f"{self._root}/{pid}/status", _STATUS_BYTES))
+        return held.swap_bytes
+
+    def _host_swaps(self, t_s: float) -> bool:
         if t_s != self._swap_t_s:
             self._swap_t_s = t_s
             self._swapping = _host_swaps(self._root)
-        return (
-            parse_swap_bytes(_read_once(f"{self._root}/{pid}/status", _STATUS_BYTES)) if self._swapping else 0
-        )
+        return self._swapping
+
+
+def _statm_or_nothing(descriptor: int) -> bytes:
+    """Return the contents of a held statm; empty where it cannot be read."""
+    try:
+        return os.pread(descriptor, _STATM_BYTES, 0)
+    except OSError:
+        return b""
 
 
 def _read_once(path: str, limit_bytes: int) -> bytes:

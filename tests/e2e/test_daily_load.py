@@ -37,7 +37,7 @@ def told(mb_per_hour: float, *, days: float, poll_s: float) -> dict[ProcessKey, 
     found: dict[ProcessKey, tuple[float, Verdict]] = {}
     for now_s, held, used_s in zip(t_s.tolist(), heap.T.tolist(), cpu_s.T.tolist(), strict=True):
         for one, bytes_held, seconds in zip(processes, held, used_s, strict=True):
-            one.sample = replace(STEADY, t_s=now_s, heap_bytes=int(bytes_held), cpu_s=seconds)
+            one.sample = replace(STEADY, heap_bytes=int(bytes_held), cpu_s=seconds)
         judge.add(processes, now_s)
         for one in processes:
             for verdict in judge.verdicts(one, now_s):

@@ -28,7 +28,7 @@ MB = 10**6
 
 
 def watched(pid: int = 4211, heap_mb: int = 448, **changes: Any) -> Watched:
-    sample = Sample(10.0, (heap_mb + 20) * MB, heap_mb * MB, 5 * MB, 0, 12, None, 1.0)
+    sample = Sample((heap_mb + 20) * MB, heap_mb * MB, 5 * MB, 0, 12, None, 1.0)
     target = Target("api", process(pid), {"team": "shop", "service": "not this"}, None)
     one = Watched(target, 0.0, replace(sample, **changes), Limit(1000 * MB, "memory.max"))
     one.verdicts = (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PID_LIMIT = int(Path("/proc/sys/kernel/pid_max").read_text("ascii"))
 RUN = [sys.executable, "-u", "-c", "import sys; from agent.cli.watch import command; command(sys.argv[1:])"]
-SAMPLE = Sample(1.0, 300_000_000, 100_000_000, 200_000_000, 0, 4, None, 1.0)
+SAMPLE = Sample(300_000_000, 100_000_000, 200_000_000, 0, 4, None, 1.0)
 
 
 class Recorder:
