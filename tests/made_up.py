@@ -31,6 +31,11 @@ STEADY = Sample(
 """What a process uses that does nothing remarkable."""
 
 
+def seen(**figures: Any) -> Sample:
+    """Return a sample of the steady process with some figures of its own."""
+    return replace(STEADY, **figures)
+
+
 def judge(makeup: Makeup | None = None) -> Judge:
     """Return a judge that is told of a poll a minute."""
     return Judge(replace(default_config(), poll_interval_s=POLL_S), makeup)
@@ -54,7 +59,6 @@ def follow(
     for i in range(round(hours * HOUR_S / POLL_S)):
         t_s = begin_s + i * POLL_S
         passed_h = i * POLL_S / HOUR_S
-        seen = {name: value(passed_h) for name, value in grows.items()}
-        one.sample = replace(STEADY, **seen)
+        one.sample = seen(**{name: value(passed_h) for name, value in grows.items()})
         judged.add([one], t_s)
     return t_s

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agent.daemon.judge import Judge
     from agent.daemon.watched import Watched
     from agent.history.store import HistoryStore, HistoryWriter
+    from agent.model import ProcessKey
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Memory:
         self._store = store
         self._writer = writer
         self._births = store.births()
+        self._written: set[ProcessKey] = set()
+        """Of whom a row holds what rests, too."""
 
     def birth(self, watched: Watched) -> float:
         """Return since when the process was watched, by an earlier run of the agent if there was one."""
@@ -53,16 +56,22 @@ class Memory:
         return len(known)
 
     def _fill(self, known: Sequence[Watched], t_s: float) -> None:
-        """Add every stored block; a recent one stands for each of the finer blocks that it covers."""
+        """Add every stored block; a recent one stands for each of the finer blocks that it covers.
+
+        What a row leaves out of a process rested from the row before to this one.
+        """
         rings = self._judge.rings
-        fine_blocks = 2 ** self._level(FINE_S)
         slots = np.stack([self._judge.tracked(w.key).slots for w in known])
+        until_t_s = 0.0
         for began_s, places, row in self._store.rows([w.key for w in known], len(SERIES)):
+            rings.hold(slots.ravel(), until_t_s)
+            row_s = rings.block_s(self._level(COARSE_S if row.coarse else FINE_S))
+            until_t_s = min(began_s + row_s, t_s)
             recent = not row.coarse and t_s - began_s <= RECENT_S
-            for k in range(fine_blocks if recent else 1):
-                at_s = began_s + k * rings.base_s
-                if at_s <= t_s:
-                    rings.add_block(at_s, slots[places].ravel(), row.floors.ravel(), row.peaks.ravel())
+            block_s = rings.base_s if recent else row_s
+            for at_s in np.arange(began_s, until_t_s, block_s).tolist() if places else ():
+                rings.add_block(at_s, slots[places].ravel(), row.floors.ravel(), row.peaks.ravel(), block_s)
+        rings.hold(slots.ravel(), until_t_s)
 
     def keep(self, completed: Sequence[int], watched: Sequence[Watched]) -> None:
         """Hand the blocks that have just been completed to the writer."""
@@ -75,14 +84,19 @@ class Memory:
         return max(0, math.ceil(math.log2(least_s / self._judge.rings.base_s)))
 
     def _row(self, level: int, watched: Sequence[Watched], *, coarse: bool) -> Row:
-        slots = np.concatenate([self._judge.tracked(w.key).slots for w in watched])
-        window = self._judge.rings.window(level, slots)
-        shape = (len(watched), len(SERIES))
+        """Return the newest block of a level; of series that rest only in coarse rows, and in the first."""
+        rings = self._judge.rings
+        slots = np.stack([self._judge.tracked(w.key).slots for w in watched])
+        floors, peaks = (one.reshape(slots.shape) for one in rings.latest(level, slots.ravel()))
+        if not coarse:
+            known = np.array([w.key in self._written for w in watched])
+            floors = np.where(known[:, None] & ~rings.moving(slots), np.nan, floors)
+        self._written = {w.key for w in watched}
         return Row(
             coarse,
-            window.end_t_s - window.block_s,
+            (rings.now_t_s // rings.block_s(level) - 1) * rings.block_s(level),
             tuple(w.key for w in watched),
             tuple(self._judge.tracked(w.key).series["heap"].birth_t_s for w in watched),
-            window.floors[:, -1].reshape(shape),
-            window.peaks[:, -1].reshape(shape),
+            floors,
+            peaks,
         )

@@ -174,6 +174,11 @@ class Rings:
         """How many series fit before the arrays grow."""
         return len(self._rest)
 
+    @property
+    def now_t_s(self) -> float:
+        """When the finest block began that is not over."""
+        return self._block * self.base_s
+
     def open(self) -> int:
         """Return the slot of a new, empty series."""
         if not self._free:
@@ -231,6 +236,17 @@ class Rings:
         floors, peaks = self._read(level, pick)
         return Window(level, self.block_s(level), self._newest(level) * self.block_s(level), floors, peaks)
 
+    def latest(self, level: int, slots: Ints) -> tuple[Floats, Floats]:
+        """Return floors and peaks of the newest complete block of a level; shape (slots,)."""
+        floors, peaks = self._read(level, slots, newest_only=True)
+        return floors[:, 0], peaks[:, 0]
+
+    def hold(self, slots: Ints, until_t_s: float) -> None:
+        """Take it that those of these series that rest have had their value until then."""
+        rests = slots[(self._column[slots] == RESTS) & (self._first[slots] != NEVER)]
+        last = int(max(until_t_s, 0.0) // self.base_s) - 1
+        self._last[rests] = np.maximum(self._last[rests], last)
+
     def at_base(self, base_s: float) -> Rings:
         """Return the same series, in the same slots, in blocks of another length; unfinished ones go."""
         other = Rings(base_s, levels=self.levels, blocks=self.blocks, capacity=self.capacity)
@@ -263,9 +279,11 @@ class Rings:
         newest = self._newest(level)
         return np.arange(newest - self.blocks + 1, newest, dtype=np.intp)
 
-    def _read(self, level: int, slots: Ints) -> tuple[Floats, Floats]:
+    def _read(self, level: int, slots: Ints, *, newest_only: bool = False) -> tuple[Floats, Floats]:
         """Return floors and peaks, shape (slots, blocks)."""
         ids, columns = self._ids(level), self._column[slots]
+        if newest_only:
+            ids = ids[-1:]
         moves = columns != RESTS
         if moves.all():
             return self._levels[level].read(ids, columns)

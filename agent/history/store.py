@@ -114,7 +114,8 @@ class HistoryStore:
     def rows(self, keys: Sequence[ProcessKey], series: int) -> Iterator[tuple[float, list[int], Row]]:
         """Return what is stored of these processes, oldest first: coarse rows, then the fine ones.
 
-        Each comes as (time, positions in `keys`, row); the row's arrays hold those processes only.
+        Each comes as (time, positions in `keys`, row), also without any of them; the row's arrays hold those
+        processes only.
         """
         if self._connection is None:
             return
@@ -125,11 +126,9 @@ class HistoryStore:
             " (SELECT ifnull(min(t_s), 1e18) FROM blocks WHERE NOT coarse) ORDER BY coarse DESC, t_s"
         )
         for coarse, t_s, data in self._connection.execute(query):
-            found = _unpack(data, position, series)
-            if found is not None:
-                places, floors, peaks = found
-                chosen = tuple(keys[at] for at in places)
-                yield t_s, places, Row(bool(coarse), t_s, chosen, (), floors, peaks)
+            places, floors, peaks = _unpack(data, position, series)
+            chosen = tuple(keys[at] for at in places)
+            yield t_s, places, Row(bool(coarse), t_s, chosen, (), floors, peaks)
 
     def close(self) -> None:
         """Close the file."""
@@ -179,13 +178,11 @@ def _say(why: str) -> None:
 
 def _unpack(
     data: bytes, position: dict[int, int], series: int
-) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]] | None:
+) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
     packed = np.frombuffer(data[: len(data) // BLOCK.itemsize * BLOCK.itemsize], dtype=BLOCK)
     packed = packed[packed["series"] < series]
     known = np.isin(packed["process"], np.fromiter(position, dtype=np.uint32, count=len(position)))
     packed = packed[known]
-    if not len(packed):
-        return None
     ids = np.unique(packed["process"])
     floors = np.full((len(ids), series), np.nan)
     peaks = np.full((len(ids), series), np.nan)

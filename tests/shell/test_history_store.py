@@ -31,7 +31,7 @@ def row(t_s: float, *keys: ProcessKey, coarse: bool = False, floor: float = 1e6)
 
 
 def stored(store: HistoryStore, *keys: ProcessKey) -> list[tuple[float, list[int], bool]]:
-    return [(t_s, places, found.coarse) for t_s, places, found in store.rows(keys, SERIES)]
+    return [(t_s, places, found.coarse) for t_s, places, found in store.rows(keys, SERIES) if places]
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -213,7 +213,7 @@ def test_history_of_another_poll_interval_fills_the_rings_all_the_same(tmp_path:
                 window = before.window(3, np.array([slot]))
                 floors = np.array([[window.floors[0, -1], np.nan]])
                 store.append(Row(False, window.end_t_s - window.block_s, (API,), (0.0,), floors, floors + 7))  # noqa: FBT003 - the row's own order
-        for t_s, _, found in store.rows([API], SERIES):
+        for t_s, _, found in (row for row in store.rows([API], SERIES) if row[1]):
             after.add_block(t_s, np.array([there]), found.floors[:, 0], found.peaks[:, 0])
 
     coarse = after.window(9, np.array([there]))
