@@ -33,10 +33,10 @@ from agent.replay import Replay, ReplayOptions
 from agent.watch.cgroups import LimitReader
 from agent.watch.discovery import Discovery
 from agent.watch.probes.jvm import JvmProbe
-from agent.watch.processes import Gone, Sampler
+from agent.watch.processes import Gone, Polled, Sampler
 
 if TYPE_CHECKING:
-    from agent.model import Process, ProcessKey, Sample
+    from agent.model import Process, ProcessKey
     from agent.replay_story import Said
     from agent.watch.targets import Selection
 
@@ -113,15 +113,27 @@ class _Sampler(Sampler):
     def __init__(self, population: Population) -> None:
         super().__init__()
         self._population = population
+        self._followed: set[ProcessKey] = set()
 
     def open(self, process: Process) -> None:
-        if process.key not in self._population:
+        if process.key in self._population:
+            self._followed.add(process.key)
+        else:
             super().open(process)
 
-    def sample(self, key: ProcessKey, t_s: float) -> Sample | Gone | None:
-        if key not in self._population:
-            return super().sample(key, t_s)
-        return self._population.sample(key, t_s) or Gone("exited")
+    def poll(self, t_s: float) -> Polled:
+        changed, gone = super().poll(t_s)
+        for key in self._followed:
+            seen = self._population.sample(key, t_s)
+            if seen is None:
+                gone.append((key, Gone("exited")))
+            else:
+                changed.append((key, seen))
+        return Polled(changed, gone)
+
+    def close(self, key: ProcessKey) -> None:
+        self._followed.discard(key)
+        super().close(key)
 
 
 def own() -> Own:

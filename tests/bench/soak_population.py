@@ -53,7 +53,7 @@ class Population:
         target = self._alive.get(key)
         if target is None:
             return None
-        return use(key.pid - FIRST_PID, t_s - target.process.started_t_s, t_s)
+        return use(key.pid - FIRST_PID, t_s - target.process.started_t_s)
 
     def _grow(self, t_s: float) -> None:
         while len(self._alive) < self._size:
@@ -61,7 +61,7 @@ class Population:
             self._alive[target.process.key] = target
 
 
-def use(number: int, age_s: float, t_s: float) -> Sample:
+def use(number: int, age_s: float) -> Sample:
     """Return what a process of this number uses at this age."""
     grown = 30 * MB * (1.0 - math.exp(-age_s / WARM_S))
     collected = 5 * MB * math.modf(age_s / (300.0 + number % 7) + number / 3.0)[0]
@@ -70,7 +70,6 @@ def use(number: int, age_s: float, t_s: float) -> Sample:
     heap_bytes = int(80 * MB + grown + collected + noise + leaked)
     shared_bytes = 20_000_000
     return Sample(
-        t_s=t_s,
         rss_bytes=heap_bytes + shared_bytes,
         heap_bytes=heap_bytes,
         shared_bytes=shared_bytes,

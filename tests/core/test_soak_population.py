@@ -38,7 +38,7 @@ def test_a_process_is_sampled_the_same_however_often_it_is_asked() -> None:
 
 def test_only_those_that_leak_keep_growing() -> None:
     def grown(number: int) -> int:
-        return use(number, 5 * HOUR_S, 0.0).heap_bytes - use(number, 2 * HOUR_S, 0.0).heap_bytes
+        return use(number, 5 * HOUR_S).heap_bytes - use(number, 2 * HOUR_S).heap_bytes
 
     assert leaks(0)
     assert grown(0) > 2.8 * LEAK_BYTES_PER_H

@@ -194,7 +194,7 @@ def near(percents: list[float], limit_bytes: float = 1e9, limits: Thresholds = L
         ([95.0] * 5, None),
         ([95.0] * 3 + [70.0] + [95.0] * 3, None),
         ([95.0] * 3 + [85.0] + [95.0] * 3, State.WARNING),
-        ([95.0] * 3 + [float("nan")] + [95.0] * 3, None),
+        ([95.0] * 3 + [float("nan")] + [96.0] * 3, None),
         ([70.0] + [95.0] * 6, State.CRITICAL),
     ],
     ids=[
