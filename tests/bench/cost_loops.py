@@ -64,9 +64,7 @@ def sampler(pids: Sequence[int]) -> Poll:
         own.open(process)
 
     def poll() -> None:
-        t_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-        for process in processes:
-            own.sample(process.key, t_s)
+        own.poll(time.clock_gettime(time.CLOCK_BOOTTIME))
 
     return poll
 
