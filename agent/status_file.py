@@ -24,7 +24,7 @@ SCHEMA = 3
 WRITE_EVERY_S = 30.0
 """The daemon writes at changes, and at least so often."""
 MAX_FILE_BYTES = 16_000_000
-"""500 watched processes are some 100 kB."""
+"""A few hundred processes are some 100 kB."""
 _UNWRITTEN = NAME + ".new"
 
 
@@ -86,12 +86,15 @@ class DaemonStatus:
     """Empty when it runs without a file."""
     view: HealthView
     watching: tuple[WatchedProcess, ...]
+    """Those that grow, and the largest of the others."""
     incidents: tuple[IncidentLine, ...]
     parked: tuple[ParkedDelivery, ...]
     dropped: int
     """How many more processes were discovered than may be watched."""
     denied: int
     """Processes of which nothing may be read."""
+    unlisted: int = 0
+    """How many more are watched than `watching` lists."""
 
     @property
     def written(self) -> Instant:
@@ -110,6 +113,7 @@ def write(  # noqa: PLR0913 - everything that a person asks of a daemon
     dropped: int,
     denied: int,
     config_path: str,
+    unlisted: int = 0,
 ) -> None:
     """Replace the file in one step, mode 0600; a reader sees the old one or the new one. Raises OSError.
 
@@ -121,6 +125,7 @@ def write(  # noqa: PLR0913 - everything that a person asks of a daemon
         written_wall_s=now.wall_s,
         config_path=config_path,
         view=view,
+        unlisted=unlisted,
         watching=tuple(watching),
         incidents=tuple(incidents),
         parked=tuple(parked),

@@ -119,9 +119,10 @@ def _checked(service: str) -> str:
 def _unknown(directory: Path, pattern: str) -> str:
     """Return a remark where the daemon watches no such service at present; empty where it does."""
     try:
-        watching = status_file.read(directory).watching
+        told = status_file.read(directory)
     except StatusFileError:
         return ""
-    if any(fnmatchcase(one.service, pattern) for one in watching):
+    services = {one.service for one in told.watching} | {one.name for one in told.view.services}
+    if any(fnmatchcase(service, pattern) for service in services):
         return ""
     return f"note: no service that is watched now fits {one_line(pattern)}"

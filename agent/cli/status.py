@@ -133,8 +133,9 @@ def _ticks(told: DaemonStatus, now: Instant) -> str:
 
 
 def _watching(told: DaemonStatus) -> Iterator[str]:
-    services = len({process.service for process in told.watching})
-    text = f"watching {_count(len(told.watching), 'process', 'es')} of {_count(services, 'service', 's')}"
+    services = {process.service for process in told.watching} | {one.name for one in told.view.services}
+    everybody = len(told.watching) + told.unlisted
+    text = f"watching {_count(everybody, 'process', 'es')} of {_count(len(services), 'service', 's')}"
     if told.dropped:
         text += f"; {told.dropped} more left out (discover.max_processes)"
     if told.denied:
@@ -143,8 +144,8 @@ def _watching(told: DaemonStatus) -> Iterator[str]:
     worst = sorted(told.watching, key=lambda p: (-p.state, -(p.rate_bytes_per_hour or 0.0), -p.heap_bytes))
     rows = [_process(process) for process in worst[:MAX_PROCESSES_SHOWN]]
     yield from table(("SERVICE", "PID", "NAME", "HEAP", "LIMIT", "RATE", "SURE", "STATE"), rows)
-    if len(worst) > MAX_PROCESSES_SHOWN:
-        yield f"  and {len(worst) - MAX_PROCESSES_SHOWN} more"
+    if everybody > MAX_PROCESSES_SHOWN:
+        yield f"  and {everybody - MAX_PROCESSES_SHOWN} more"
 
 
 def _process(process: WatchedProcess) -> tuple[str, ...]:

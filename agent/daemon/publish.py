@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from heapq import nlargest
 from typing import TYPE_CHECKING
 
 from agent import __version__
@@ -11,7 +12,7 @@ from agent.logs import log_event
 from agent.model import State
 from agent.status_file import WRITE_EVERY_S, IncidentLine, ParkedDelivery, WatchedProcess
 from agent.status_file import write as write_status
-from agent.web.health import ChannelHealth, HealthView, SilenceHealth
+from agent.web.health import ChannelHealth, HealthView, ServiceHealth, SilenceHealth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUMMARY_EVERY_S = 3600.0
+SERVICES_EVERY_S = 5.0
+"""How often the services are summed up anew where no incident opens or ends: not at every poll a second."""
+MAX_LISTED = 200
+"""Of thousands of processes the status file lists so many."""
 CHANNELS_EVERY_S = 10.0
 """How often the outbox is asked how the channels deliver."""
 
@@ -62,6 +67,9 @@ class Publisher:
         self._config_path = config_path
         self._channels: tuple[ChannelHealth, ...] = ()
         self._channels_t_s = float("-inf")
+        self._services: tuple[ServiceHealth, ...] = ()
+        self._services_t_s = float("-inf")
+        self._services_at: tuple[str, ...] = ()
         self._written_t_s = float("-inf")
         self._summary_t_s = started.t_s
         self._cannot_write = ""
@@ -112,13 +120,23 @@ class Publisher:
             ticks=self.ticks,
             warnings_open=len(incidents) - critical,
             criticals_open=critical,
-            services=service_health(watched, incidents, self._keeper.last_alert_wall_s),
+            services=self._services_now(now, watched, incidents),
             channels=self._channels,
             silences=tuple(
                 SilenceHealth(one.pattern, now.wall_s + one.left_s(now), one.by)
                 for one in self._keeper.silences
             ),
         )
+
+    def _services_now(
+        self, now: Instant, watched: Sequence[Watched], incidents: Sequence[Incident]
+    ) -> tuple[ServiceHealth, ...]:
+        """Return how the services are, as of a few seconds ago at most."""
+        at = (str(len(watched)), *(incident.incident_id for incident in incidents))
+        if at != self._services_at or now.t_s - self._services_t_s >= SERVICES_EVERY_S:
+            self._services_at, self._services_t_s = at, now.t_s
+            self._services = service_health(watched, incidents, self._keeper.last_alert_wall_s)
+        return self._services
 
     def _tell_systemd(self, watching: int, incidents: Sequence[Incident]) -> bool:
         over = len({i.service for i in incidents if not growing(i)})
@@ -135,12 +153,14 @@ class Publisher:
         self, now: Instant, watched: Sequence[Watched], incidents: Sequence[Incident], selection: Selection
     ) -> None:
         parked = [ParkedDelivery(d.alert.incident_id, d.channel, d.last_error) for d in self._outbox.parked()]
+        listed = _listed(watched, incidents)
         try:
             write_status(
                 self._state_dir,
                 self.view,
                 now,
-                watching=[_watched_line(one, incidents) for one in watched],
+                watching=[_watched_line(one, incidents) for one in listed],
+                unlisted=len(watched) - len(listed),
                 incidents=[self._incident_line(one, now) for one in incidents],
                 parked=parked,
                 dropped=selection.dropped,
@@ -192,6 +212,18 @@ def _leaking(incidents: Sequence[Incident]) -> int:
     return len({incident.service for incident in incidents if growing(incident)})
 
 
+def _listed(watched: Sequence[Watched], incidents: Sequence[Incident]) -> Sequence[Watched]:
+    """Return those that people ask for: who grows, and the largest of the others."""
+    if len(watched) <= MAX_LISTED:
+        return watched
+    members = {member.key for incident in incidents for member in incident.living}
+    return nlargest(MAX_LISTED, watched, key=lambda one: (one.key in members, bool(one.verdicts), _heap(one)))
+
+
+def _heap(watched: Watched) -> int:
+    return watched.sample.heap_bytes if watched.sample else 0
+
+
 def _watched_line(watched: Watched, incidents: Sequence[Incident]) -> WatchedProcess:
     members = [m for i in incidents if (m := i.member(watched.key))]
     worst = max(members, key=lambda m: m.state, default=None)
@@ -199,7 +231,7 @@ def _watched_line(watched: Watched, incidents: Sequence[Incident]) -> WatchedPro
         service=watched.target.service,
         pid=watched.key.pid,
         name=watched.target.process.name,
-        heap_bytes=watched.sample.heap_bytes if watched.sample else 0,
+        heap_bytes=_heap(watched),
         limit_bytes=watched.limit.limit_bytes if watched.limit else None,
         state=worst.state if worst else State.SOUND,
         rate_bytes_per_hour=worst.verdict.rate.value if worst and worst.verdict.rate else None,
