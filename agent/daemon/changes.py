@@ -85,16 +85,22 @@ class Changes:
     def __init__(self, host: str) -> None:
         self._host = host
         self._known: dict[ProcessKey, _Run] | None = None
+        self._generation: int | None = None
         self._unpaired: dict[str, _Unpaired] = {}
         self._pending: dict[str, _Pending] = {}
         self._told_t_s: dict[str, float] = {}
 
-    def look(self, watched: Sequence[Watched], now: Instant) -> list[Alert]:
-        """Take in who is watched now; return what is to be told of services that have changed."""
-        present = {run.process.key: run for run in _roots(watched)}
-        if self._known is not None:
-            self._compare(self._known, present, now)
-        self._known = present
+    def look(self, watched: Sequence[Watched], now: Instant, generation: int | None = None) -> list[Alert]:
+        """Take in who is watched now; return what is to be told of services that have changed.
+
+        With the same `generation` as before nobody has come or gone, and nobody has another label.
+        """
+        if generation is None or generation != self._generation:
+            self._generation = generation
+            present = {run.process.key: run for run in _roots(watched)}
+            if self._known is not None:
+                self._compare(self._known, present, now)
+            self._known = present
         return [self._alert(service, now) for service in self._due(now.t_s)]
 
     def _compare(self, known: dict[ProcessKey, _Run], present: dict[ProcessKey, _Run], now: Instant) -> None:

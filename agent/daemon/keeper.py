@@ -68,6 +68,7 @@ class IncidentKeeper:
         self._saved_t_s: dict[str, float] = {}
         self._suspects: dict[tuple[ProcessKey, Subject], float] = {}
         self._running: dict[str, list[Watched]] = {}
+        self._generation: int | None = None
 
     @property
     def course(self) -> Callable[[Change], tuple[tuple[float, float], ...]]:
@@ -121,12 +122,17 @@ class IncidentKeeper:
             if (incident := self._open.get((service, subject))) and incident.member(watched.key)
         }
 
-    def begin(self, watched: Iterable[Watched], now: Instant) -> None:
-        """Take in who is watched in this tick, and what commands have written since the last one."""
-        running: dict[str, list[Watched]] = defaultdict(list)
-        for one in watched:
-            running[one.target.service].append(one)
-        self._running = dict(running)
+    def begin(self, watched: Iterable[Watched], now: Instant, generation: int | None = None) -> None:
+        """Take in who is watched in this tick, and what commands have written since the last one.
+
+        With the same `generation` as before nobody has come or gone.
+        """
+        if generation is None or generation != self._generation:
+            self._generation = generation
+            running: dict[str, list[Watched]] = defaultdict(list)
+            for one in watched:
+                running[one.target.service].append(one)
+            self._running = dict(running)
         if self._ended is None:
             recent = self._outbox.ledger.ended_since(now.wall_s - self._config.incidents.resolve_after_s)
             self._ended = {(i.service, i.subject): i for i in recent if i.resolved}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.detect.course import floors_of_life, sum_up
@@ -62,7 +63,10 @@ class Lineage:
         self._runs: dict[str, dict[str, Run]] = {}
         self._living: dict[ProcessKey, Watched] = {}
         self._programs: dict[ProcessKey, str] = {}
-        self._due_t_s: dict[ProcessKey, float] = {}
+        self._new: list[ProcessKey] = []
+        """Who has no turn yet."""
+        self._turns: list[tuple[float, ProcessKey]] = []
+        """When whose turn is to be summed up: a heap."""
         self._held: dict[_Place, LineageFinding] = {}
         self._over: list[Over] = []
         for run in store.runs():
@@ -81,6 +85,7 @@ class Lineage:
         worker = process.parent_pid in parents
         self._programs[watched.key] = f"{process.name} worker" if worker else process.name
         self._living[watched.key] = watched
+        self._new.append(watched.key)
         place = self._place(watched)
         return None if place in self._held else lend(self._runs_at(place), now.wall_s)
 
@@ -110,12 +115,12 @@ class Lineage:
 
     def forget(self, key: ProcessKey) -> None:
         """Let go of a process that is no longer watched; its run stays."""
-        for kept_by_key in (self._living, self._programs, self._due_t_s):
+        for kept_by_key in (self._living, self._programs):
             kept_by_key.pop(key, None)
 
     def look(self, now: Instant) -> None:
         """Sum up the living whose turn it is, and find out which lineages are over."""
-        due = [watched for key, watched in self._living.items() if self._is_due(key, now.t_s)]
+        due = self._take_turns(now.t_s)
         self._keep([run for watched in due if (run := self._sum_up(watched, now))], now)
         for place in [place for place in self._held if self._absent(place, now)]:
             self._end_lineage(place, "no process of it has run since", sound=False)
@@ -171,14 +176,20 @@ class Lineage:
             return False
         return all(now.wall_s - run.until_wall_s > ABSENT_S for run in self._runs_at(place))
 
-    def _is_due(self, key: ProcessKey, t_s: float) -> bool:
-        if key not in self._due_t_s:
-            turn = self._judge.tracked(key).series["heap"].slot % TURNS
-            self._due_t_s[key] = t_s + SUM_UP_EVERY_S * (1 + turn / TURNS)
-        if t_s < self._due_t_s[key]:
-            return False
-        self._due_t_s[key] = t_s + SUM_UP_EVERY_S
-        return True
+    def _take_turns(self, t_s: float) -> list[Watched]:
+        """Return the living whose turn it is to be summed up; the next turn of each is noted."""
+        for key in self._new:
+            if key in self._living:
+                turn = self._judge.tracked(key).series["heap"].slot % TURNS
+                heappush(self._turns, (t_s + SUM_UP_EVERY_S * (1 + turn / TURNS), key))
+        self._new.clear()
+        due = []
+        while self._turns and t_s >= self._turns[0][0]:
+            _, key = heappop(self._turns)
+            if key in self._living:
+                heappush(self._turns, (t_s + SUM_UP_EVERY_S, key))
+                due.append(self._living[key])
+        return due
 
     def _sum_up(self, watched: Watched, now: Instant) -> Run | None:
         """Return the run of a process so far; None while it is too short to have a course."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Daemon:
         changed, parts.watched.changed = parts.watched.changed, set()
         parts.memory.keep(parts.judge.add(watched, now.t_s, changed), watched)
         parts.lineage.look(now)
-        parts.keeper.begin(watched, now)
+        parts.keeper.begin(watched, now, parts.watched.generation)
         for one in self._concerned(watched):
             about = parts.keeper.subjects_of(one) | parts.lineage.subjects_of(one)
             one.verdicts = tuple(parts.judge.verdicts(one, now.t_s, about))
@@ -112,7 +113,7 @@ class Daemon:
                 parts.keeper.observe(one, verdict, now)
         parts.keeper.release(parts.lineage.take_over(), now)
         parts.keeper.finish(now, parts.lineage.holds)
-        parts.changes.look(watched, now)
+        parts.changes.look(watched, now, parts.watched.generation)
         took_s = parts.clock.now().t_s - now.t_s
         parts.publisher.completed(now, took_s, watched, selection)
 
@@ -163,6 +164,7 @@ class Daemon:
         self._failing = False
         if not self._ready:
             self._ready = True
+            gc.freeze()  # who is watched lives long: no collection need look at it again
             self._parts.notifier.ready(self._parts.publisher.line)
         self._parts.notifier.watchdog()
 

@@ -71,9 +71,9 @@ class ChangeNews:
         self._changes = changes
         self._noticer = noticer
 
-    def look(self, watched: Sequence[Watched], now: Instant) -> None:
+    def look(self, watched: Sequence[Watched], now: Instant, generation: int | None = None) -> None:
         """Compare with who was watched before, and tell what is to be told."""
-        for alert in self._changes.look(watched, now):
+        for alert in self._changes.look(watched, now, generation):
             entry = next((e for e in self._noticer.config.watch if e.service == alert.service), None)
             names = self._noticer.tell(alert, now, own=entry.channels if entry else None)
             channels = ",".join(names) or "none"
