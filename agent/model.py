@@ -257,19 +257,19 @@ class Alert:
     """When the transition happened."""
     since_wall_s: float
     """When the growth began (the onset), or when the incident opened where there is none."""
-    age_s: float
+    age_s: float = 0.0
     """How old the process is."""
-    pid: int
-    process: str
+    pid: int = 0
+    process: str = ""
     """The process's name."""
-    command: str
-    rate: Estimate | None
-    growth: float
-    current: float
-    limit: float | None
-    limit_source: str
-    exhaustion_hours: Estimate | None
-    reasons: tuple[Reason, ...]
+    command: str = ""
+    rate: Estimate | None = None
+    growth: float = 0.0
+    current: float = 0.0
+    limit: float | None = None
+    limit_source: str = ""
+    exhaustion_hours: Estimate | None = None
+    reasons: tuple[Reason, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     pids: tuple[int, ...] = ()
     """Every process of the service that the incident holds, the leading one first."""

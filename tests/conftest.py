@@ -1,12 +1,17 @@
-"""What many tests stand on: a child that grows when told, and the socket on which systemd would listen."""
+"""What many tests stand on: a child that grows when told, the socket on which systemd would listen,
+an outbox and a clock in hand."""
 
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from children import LeakyChild
+from fakes import FakeClock
+
+from agent.alerts.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,3 +33,14 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
         listening.bind(str(tmp_path / "notify"))
         listening.settimeout(TIMEOUT_S)
         yield listening
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with closing(Outbox(tmp_path / "state.db")) as outbox:
+        yield outbox
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING, Protocol
 
 from agent.alerts.base import DeliveryError
+from agent.daemon.routine import Routine
 from agent.daemon.troubles import LEAST_SILENCE_S, MISSED_INTERVALS
 from agent.logs import log_event
 from agent.text import one_line
@@ -32,7 +32,7 @@ class Beat(Protocol):
         """Tell that all is well at this moment. Raises DeliveryError."""
 
 
-class Heartbeat:
+class Heartbeat(Routine):
     """Beats at a steady pace on a thread of its own, but only for ticks that were completed lately.
 
     A tick that hangs, ticks that fail and a process that is gone stop it alike.
@@ -43,27 +43,12 @@ class Heartbeat:
     ) -> None:
         self._name = name
         self._beat = beat
+        super().__init__(f"heartbeat-{name}", clock)
         self._every_s = every_s
         self._view = view
-        self._clock = clock
         self._told_t_s = float("-inf")
         """When the tick was completed that was told last."""
         self._why = ""
-        self._wake = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{name}", daemon=True)
-
-    def start(self) -> None:
-        """Beat from now on; once."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> bool:
-        """End; True when a beat under way ended in time."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def turn(self, now: Instant) -> float:
         """Beat if a tick was completed lately that was not told of; return how long to wait then."""
@@ -81,17 +66,10 @@ class Heartbeat:
         self._told_t_s = ticked_t_s
         return self._every_s
 
-    def _run(self) -> None:
-        wait_s = 0.0
-        while not self._stopping:
-            self._clock.wait(self._wake, wait_s)
-            if self._stopping:
-                return
-            try:
-                wait_s = self.turn(self._clock.now())
-            except Exception as error:  # noqa: BLE001 - without its text, which may quote the address
-                self._say(f"unexpected {type(error).__name__}")
-                wait_s = RETRY_S
+    def failed(self, error: Exception) -> float:
+        """Say so without the error's text, which may quote the address."""
+        self._say(f"unexpected {type(error).__name__}")
+        return RETRY_S
 
     def _say(self, why: str) -> None:
         """Log once when beats begin to fail, for another reason, or arrive again."""

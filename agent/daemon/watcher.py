@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
 
+from agent.daemon.routine import Routine
 from agent.daemon.troubles import LABEL, TroubleBook, channel_trouble, outbox_trouble, tick_trouble
 from agent.logs import log_event
 from agent.model import Event, State
@@ -30,7 +30,7 @@ FAILS_FOR_S = 600.0
 REFUSED_WITHIN_S = 86400.0
 
 
-class Watcher:
+class Watcher(Routine):
     """Sees ticks that do not end or fail, channels that do not deliver, and an outbox that cannot store."""
 
     def __init__(
@@ -46,24 +46,9 @@ class Watcher:
         self._deliverer = deliverer
         self._noticer = noticer
         self._publisher = publisher
-        self._clock = clock
+        super().__init__("leakwatch-watcher", clock, LOOK_EVERY_S)
         self._book = TroubleBook(host, outbox.notices.still_open(Event.WATCHER))
         self._failing = False
-        self._wake = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="leakwatch-watcher", daemon=True)
-
-    def start(self) -> None:
-        """Look again and again from now on; once."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> bool:
-        """End; True when a look under way ended in time."""
-        self._stopping = True
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
 
     def look(self, now: Instant) -> None:
         """Find out what is wrong now, and tell what has begun or ended."""
@@ -71,21 +56,20 @@ class Watcher:
         for alert in self._book.look(found, now):
             self._tell(alert, found, now)
 
-    def _run(self) -> None:
-        while not self._stopping:
-            self._clock.wait(self._wake, LOOK_EVERY_S)
-            if self._stopping:
-                return
-            try:
-                self.look(self._clock.now())
-            except Exception as error:
-                if not self._failing:
-                    why = f"{type(error).__name__}: {error}"
-                    log_event(logger, "failed", level=logging.ERROR, what="watcher", why=why)
-                    logger.debug("look failed", exc_info=True)
-                self._failing = True
-            else:
-                self._failing = False
+    def turn(self, now: Instant) -> float:
+        """Look once."""
+        self.look(now)
+        self._failing = False
+        return LOOK_EVERY_S
+
+    def failed(self, error: Exception) -> float:
+        """Say once that looking fails."""
+        if not self._failing:
+            why = f"{type(error).__name__}: {error}"
+            log_event(logger, "failed", level=logging.ERROR, what="watcher", why=why)
+            logger.debug("look failed", exc_info=error)
+        self._failing = True
+        return LOOK_EVERY_S
 
     def _found(self, now: Instant) -> Iterator[Trouble]:
         view = self._publisher.view

@@ -1,24 +1,24 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
 from fakes import FakeClock
 from incident_samples import opened
 
 from agent.alerts.base import DeliveryError
 from agent.alerts.breaker import MAX_BACKOFF_S, OPEN_AFTER, Breaker
 from agent.alerts.delivery import Deliverer
-from agent.alerts.outbox import Outbox
 from agent.logs import KeyValueFormatter
 from agent.model import Alert, Event, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
+
+    import pytest
+
+    from agent.alerts.outbox import Outbox
 
 DOWN = DeliveryError("503 from host")
 
@@ -46,17 +46,6 @@ class Receiver:
         self.refreshed.append([(alert.service, alert.sequence) for alert in alerts])
         if self.error:
             raise self.error
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with closing(Outbox(tmp_path / "state.db")) as outbox:
-        yield outbox
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 def record(outbox: Outbox, clock: FakeClock, *pids: int) -> None:

@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes import FakeClock
 from incident_samples import opened
 
 from agent.alerts.base import DeliveryError
 from agent.alerts.breaker import backoff_s, retry_wait_s
 from agent.alerts.delivery import Deliverer
-from agent.alerts.outbox import Outbox
 from agent.clock import SystemClock
 from agent.logs import KeyValueFormatter
 from agent.model import Alert, Transition
@@ -21,6 +18,10 @@ from agent.model import Alert, Transition
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from fakes import FakeClock
+
+    from agent.alerts.outbox import Outbox
 
 SECRET = "https://hooks.example/T00/B00/verysecret"
 PATIENCE_S = 20.0
@@ -55,17 +56,6 @@ def fails_with(error: Exception) -> Callable[[Alert], None]:
         raise error
 
     return answer
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with closing(Outbox(tmp_path / "state.db")) as outbox:
-        yield outbox
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 def record(outbox: Outbox, clock: FakeClock | SystemClock, *channels: str, pid: int = 4211) -> Alert:

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-from fakes import FakeClock
 from incident_samples import opened
 
 from agent.alerts import deliveries
@@ -16,21 +13,12 @@ from agent.model import Alert, Transition
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
+
+    import pytest
+    from fakes import FakeClock
 
 WAITING = 10_000
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with closing(Outbox(tmp_path / "state.db")) as outbox:
-        yield outbox
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 def alerts(count: int, *words: Transition, begin: int = 0) -> list[tuple[str, Alert]]:

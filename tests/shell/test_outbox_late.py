@@ -1,24 +1,22 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes import FakeClock
 from incident_samples import opened
 
 from agent.alerts.base import DeliveryError
 from agent.alerts.breaker import OPEN_AFTER
 from agent.alerts.delivery import Deliverer
-from agent.alerts.outbox import Outbox
 from agent.alerts.sending import LATE_S
 from agent.model import Alert, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from fakes import FakeClock
+
+    from agent.alerts.outbox import Outbox
 
 DOWN = DeliveryError("503 from host")
 
@@ -43,17 +41,6 @@ class Receiver:
     @property
     def heard(self) -> list[str]:
         return [str(alert.transition) for alert in self.took]
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with closing(Outbox(tmp_path / "state.db")) as outbox:
-        yield outbox
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture
