@@ -56,7 +56,7 @@ def restored(path: Path, t_s: float) -> Judge:
     return judge
 
 
-@pytest.mark.parametrize("hours", [2.5, 6.0, 30.0])
+@pytest.mark.parametrize("hours", [2.5, 6.0, 14.0])
 def test_what_rests_and_what_moves_are_as_before_a_restart(tmp_path: Path, hours: float) -> None:
     before, _, t_s = lived(tmp_path / "history.db", hours)
     after = restored(tmp_path / "history.db", t_s)
