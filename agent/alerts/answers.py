@@ -41,6 +41,10 @@ class HttpPort(Protocol):
         """Send one request and return whatever answer came. Raises DeliveryError when none did."""
         ...
 
+    def get(self, url: Secret | str, headers: dict[str, str]) -> Response:
+        """Ask for something and return whatever answer came. Raises DeliveryError when none did."""
+        ...
+
 
 def demand_success(
     response: Response,

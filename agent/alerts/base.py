@@ -65,3 +65,6 @@ class Notes(Protocol):
 
     def write(self, channel: str, incident_id: str, note: dict[str, Any]) -> None:
         """Keep plain JSON values in place of the earlier ones."""
+
+    def acknowledge(self, incident_id: str, by: str, why: str, at_wall_s: float) -> None:
+        """Take over that somebody takes care of an incident, as a receiver has told."""

@@ -10,7 +10,8 @@ from agent.alerts.command import CommandChannel, CommandOptions
 from agent.alerts.datadog import DatadogChannel, DatadogOptions
 from agent.alerts.journal import JournalChannel, JournalOptions
 from agent.alerts.jsonl import FileChannel, FileOptions
-from agent.alerts.pagerduty import PagerDutyChannel, PagerDutyOptions
+from agent.alerts.pagerduty import PagerDutyOptions
+from agent.alerts.pagerduty_acks import pagerduty_channel
 from agent.alerts.sentry import SentryChannel, SentryOptions
 from agent.alerts.slack import SlackOptions
 from agent.alerts.slack_bot import slack_channel
@@ -64,7 +65,7 @@ def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # 
         case SentryOptions():
             return SentryChannel(name, options, tools.http(options.http), tools.clock)
         case PagerDutyOptions():
-            return PagerDutyChannel(name, options, tools.http(options.http))
+            return pagerduty_channel(name, options, tools)
         case WebhookOptions():
             return WebhookChannel(name, options, tools.http(options.http), tools.clock)
         case CommandOptions():

@@ -1,4 +1,4 @@
-"""HTTP for channels: one bounded POST, whose errors name the host and never the rest of an address."""
+"""HTTP for channels: one bounded request, whose errors name the host and never the rest of an address."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
 
 class HttpClient:
-    """Posts with the time-out, the proxy and the CA bundle of one channel.
+    """Posts and asks with the time-out, the proxy and the CA bundle of one channel.
 
     Without a proxy of its own it uses those of the environment (HTTPS_PROXY, NO_PROXY), except to
     loopback. Redirects are not followed. Resolving the host's name is bounded by the system's resolver.
@@ -56,6 +56,13 @@ class HttpClient:
 
         Raises DeliveryError, never permanent, when none came.
         """
+        return self._request(url, body, headers)
+
+    def get(self, url: Secret | str, headers: dict[str, str]) -> Response:
+        """Ask for something, as `post` sends."""
+        return self._request(url, None, headers)
+
+    def _request(self, url: Secret | str, body: bytes | None, headers: dict[str, str]) -> Response:
         address = url if isinstance(url, str) else url.reveal()
         deadline = _Deadline(self._options.timeout_s * TOTAL_FACTOR)
         try:
@@ -78,12 +85,13 @@ class HttpClient:
         self,
         session: requests.Session,
         address: str,
-        body: bytes,
+        body: bytes | None,
         headers: dict[str, str],
         deadline: _Deadline,
     ) -> Response:
         proxy = self._options.proxy.reveal() if self._options.proxy else ""
-        with session.post(
+        with session.request(
+            "GET" if body is None else "POST",
             address,
             data=body,
             headers=_OWN_HEADERS | headers,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from agent.alerts.ledger import store_acknowledgement
+from agent.incident_parts import Acknowledgement
+
 if TYPE_CHECKING:
     from agent.alerts.state_file import StateFile
 
@@ -30,6 +33,11 @@ class StoredNotes:
         values = (channel, incident_id, json.dumps(note))
         self._file.run(lambda c: c.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", values).rowcount)
 
+    def acknowledge(self, incident_id: str, by: str, why: str, at_wall_s: float) -> None:
+        """Write who takes care of an incident: the next tick takes it over."""
+        given = Acknowledgement(by, why, at_wall_s)
+        self._file.run(lambda c: store_acknowledgement(c, incident_id, given))
+
 
 class MemoryNotes:
     """Notes that last as long as the process: for a rehearsal."""
@@ -44,3 +52,6 @@ class MemoryNotes:
     def write(self, channel: str, incident_id: str, note: dict[str, Any]) -> None:
         """Keep it in place of the earlier one."""
         self._notes[channel, incident_id] = note
+
+    def acknowledge(self, incident_id: str, by: str, why: str, at_wall_s: float) -> None:
+        """Do nothing: a rehearsal has no incidents."""

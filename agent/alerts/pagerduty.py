@@ -79,6 +79,10 @@ class PagerDutyOptions:
         factory=dict, describe="PagerDuty's severity for ours, where it differs", check=_map_problem
     )
     changes: bool = option(default=True, describe="send restarts and new releases as change events")
+    api_token: Secret | None = option(
+        None, describe="a read-only REST API key: who acknowledges there has acknowledged here"
+    )
+    api_url: str = option("", describe="another address than the region's REST API", check=_address_problem)
     image_url: str | None = option(
         None, describe="a public https picture to show, e.g. a rendered panel", check=_address_problem
     )
