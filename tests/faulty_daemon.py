@@ -35,6 +35,8 @@ WARN_BYTES, CRITICAL_BYTES = 25_000_000, 60_000_000
 SETTLE_S, SAMPLE_S = 60.0, 0.1
 SAVED_WITHIN_S = 0.75
 """Open incidents are saved every minute, a quarter of a second here: then the disk is found to have room."""
+STOP_BUSY_S = 20.0
+"""How long a stop may take beside receivers that hang, on a busy machine."""
 LAST_LIFE = 99
 """Nothing fails any more in it, and it is stopped once everything has arrived."""
 MOODS = ("take", "503", "429", "reset", "lose the answer", "hang")
@@ -167,7 +169,7 @@ class Schedule:
         if self.chance.random() < 0.3:
             self.outcome.story.append("SIGTERM")
             self.outcome.counts["SIGTERM"] += 1
-            code = daemon.terminate()
+            code = daemon.terminate(STOP_BUSY_S)
             self.outcome.violations += [f"exit code {code}: {daemon.lines[-20:]}"] if code else []
             return
         self.killed_lives.add(life)
@@ -198,7 +200,7 @@ class Schedule:
                 self.outcome.story += daemon.lines
                 break
             threading.Event().wait(SAMPLE_S)
-        code = daemon.terminate()
+        code = daemon.terminate(STOP_BUSY_S)
         self.outcome.violations += [f"exit code {code}: {daemon.lines[-20:]}"] if code else []
 
     def unsettled(self) -> str:

@@ -15,7 +15,7 @@ from faulty_daemon import run_schedule
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUNS = int(os.environ.get("LEAKWATCH_FAULT_RUNS", "20"))
+RUNS = int(os.environ.get("LEAKWATCH_FAULT_RUNS", "6"))
 FIRST = int(os.environ.get("LEAKWATCH_FAULT_SEED", "1"))
 SECONDS_EACH = 60
 

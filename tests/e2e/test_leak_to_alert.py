@@ -140,7 +140,9 @@ def test_slack_is_told_of_the_node_leak_with_its_true_rate(story: Story) -> None
     assert fact(opened, "Severity") == "warning, threshold exceeded"
 
 
-@pytest.mark.parametrize("service", [SHOP, pytest.param(NODE, marks=needs_node)])
+@pytest.mark.parametrize(
+    "service", [pytest.param(SHOP, id="python"), pytest.param(NODE, id="node", marks=needs_node)]
+)
 def test_growth_above_the_limit_is_told_after_10_to_15_minutes(story: Story, service: str) -> None:
     opened = story.event(service, "opened").body
 
