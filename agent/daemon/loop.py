@@ -164,6 +164,7 @@ class Daemon:
         self._failing = False
         if not self._ready:
             self._ready = True
+            gc.collect()
             gc.freeze()  # who is watched lives long: no collection need look at it again
             self._parts.notifier.ready(self._parts.publisher.line)
         self._parts.notifier.watchdog()
