@@ -16,7 +16,7 @@ from agent.config import ConfigError, default_config
 from agent.diagnosis import machine, setup
 from agent.diagnosis.checks import Check, Grade
 from agent.diagnosis.targets import Examiner, targets
-from agent.evidence import pyspy
+from agent.evidence.python import pyspy
 from agent.statedir import StateError
 from agent.watch.discovery import Discovery
 

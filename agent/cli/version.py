@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from agent import __version__
-from agent.evidence import pyspy
+from agent.evidence.python import pyspy
 from agent.evidence.readiness import tool_version
 
 LIBRARIES = ("psutil", "numpy")

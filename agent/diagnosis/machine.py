@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.diagnosis.checks import Check, Grade
-from agent.evidence import pyspy
-from agent.evidence.readiness import TraceRight, tool_version, trace_right
+from agent.evidence.python import pyspy
+from agent.evidence.readiness import tool_version
+from agent.evidence.rights import TraceRight, trace_right
 from agent.units import format_bytes, format_duration
 from agent.watch.cgroups import parse_mounts
 from agent.watch.host import host_facts

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.config import Config
+from agent.consent import Consent
 from agent.diagnosis.checks import Check, Grade
-from agent.evidence.readiness import Source, readiness
+from agent.evidence.readiness import Ready, readiness
+from agent.evidence.sources import all_sources
 from agent.model import Instant
 from agent.units import format_bytes, format_duration
 from agent.watch.cgroups import LimitReader
@@ -105,7 +107,7 @@ class Examiner:
         finally:
             sampler.close_all()
 
-    def _evidence(self, target: Target) -> tuple[Source, ...]:
+    def _evidence(self, target: Target) -> tuple[Ready, ...]:
         own = None if target.entry is None else target.entry.snapshots
         wanted = self.config.snapshots if own is None else own
         if not (wanted and self.config.evidence.enabled):
@@ -113,7 +115,13 @@ class Examiner:
         python = target.process.runtime == "python"
         run_tool = python and self.dumps_left > 0
         self.dumps_left -= run_tool
-        return readiness(target.process, self.tool, self.config.evidence.timeout_s, run_tool=run_tool)
+        return readiness(
+            target.process,
+            all_sources(lambda: self.tool),
+            Consent() if target.entry is None else target.entry.allow,
+            dump_with=self.tool if run_tool else None,
+            timeout_s=self.config.evidence.timeout_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +166,7 @@ def _memory(sample: Sample | None, limit: Limit) -> str:
     return f"heap {format_bytes(sample.heap_bytes)}, {percent:.0f}% of {top}; {fds}"
 
 
-def _evidence_words(sources: Sequence[Source]) -> Iterator[str]:
+def _evidence_words(sources: Sequence[Ready]) -> Iterator[str]:
     """Yield what works, then what does not, those with the same reason together."""
     works = [source.name for source in sources if not source.why_not]
     if works:
@@ -167,7 +175,7 @@ def _evidence_words(sources: Sequence[Source]) -> Iterator[str]:
         yield f"no {', '.join(source.name for source in sources if source.why_not == why)}: {why}"
 
 
-def _facts(target: Target, sample: Sample | None, limit: Limit, sources: Sequence[Source]) -> dict[str, Any]:
+def _facts(target: Target, sample: Sample | None, limit: Limit, sources: Sequence[Ready]) -> dict[str, Any]:
     process = target.process
     return {
         "service": target.service,

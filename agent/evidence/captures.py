@@ -4,88 +4,66 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from agent.evidence import pyspy, smaps, stacks
+from agent.consent import Consent
 from agent.evidence.folder import CaptureFolder, CaptureFolders, FolderError
-from agent.evidence.procfs import HeldProcess, ProcessGoneError, read_fds, read_smaps, read_status
+from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
+from agent.evidence.source import SourceError, Tier
+from agent.evidence.sources import all_sources
+from agent.evidence.taking import Before, Taking
 from agent.logs import log_event
-from agent.model import Evidence, Instant, Process
+from agent.model import Evidence
 from agent.text import one_line
 from agent.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agent.evidence.options import EvidenceOptions
-    from agent.evidence.smaps import Smaps
-    from agent.model import ProcessKey
+    from agent.evidence.source import Source
+    from agent.model import Instant, Process, ProcessKey
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of the files' form, kept in evidence.json."""
-MOST_TELLING = ("pyspy.txt", "smaps.json", "status.json", "fds.json", "pyspy.json", "evidence.json")
-MANY = 200
-"""So many descriptors or threads are told in the gist."""
-
-_PYTHON_RUNTIMES = ("python", "unknown")
-"""Of an unknown runtime py-spy at least says why it cannot be read."""
-
-_CAPABILITIES = {"fds": "CAP_DAC_READ_SEARCH"}
-"""/proc/PID/fd is a folder of mode 0500: the right to trace does not open it (proc_pid_fd(5))."""
-
-
-@dataclass(slots=True)
-class _Taking:
-    """What one capture has found so far."""
-
-    process: Process
-    held: HeldProcess
-    folder: CaptureFolder
-    now: Instant
-    gist: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-    def evidence(self) -> Evidence:
-        """Return it as an alert tells it."""
-        files = tuple(sorted(self.folder.files, key=MOST_TELLING.index))
-        directory = str(self.folder.path) if files else ""
-        return Evidence(directory, tuple(self.gist), tuple(self.missing), files)
-
-    def write(self, name: str, data: Any) -> None:
-        """Write a value as JSON. Raises OSError."""
-        self.folder.write(name, json.dumps(data, indent=1).encode("utf-8", "backslashreplace"))
+NO_CONSENT = Consent()
 
 
 class Captures:
     """Takes captures, one at a time, and keeps them under `directory` within the budget."""
 
     def __init__(
-        self,
-        directory: Path,
-        options: EvidenceOptions,
-        *,
-        find_tool: Callable[[], Path | None] = pyspy.find,
+        self, directory: Path, options: EvidenceOptions, sources: Sequence[Source] | None = None
     ) -> None:
         self._folders = CaptureFolders(directory)
         self._options = options
-        self._find_tool = find_tool
+        self._sources = all_sources() if sources is None else sources
         self._recent: dict[ProcessKey, tuple[float, Evidence]] = {}
 
-    def capture(self, process: Process, label: str, now: Instant) -> Evidence:
+    def capture(
+        self,
+        process: Process,
+        label: str,
+        now: Instant,
+        *,
+        consent: Consent = NO_CONSENT,
+        tier: Tier = Tier.MEDIUM,
+    ) -> Evidence:
         """Take what can be taken of a process; what cannot is a sentence in `missing`. Never raises.
 
-        Within the cooldown of a process the earlier capture is given again.
+        Nothing above `tier` is taken. Within the cooldown of a process the earlier capture is given again.
         """
         earlier = self._within_cooldown(process.key, now)
         if earlier is not None:
             return earlier
         try:
-            evidence = self._capture(process, label, now)
+            evidence = self._capture(process, label, now, consent, tier)
         except (ProcessGoneError, FolderError) as error:
             return Evidence("", missing=(str(error),))
         except OSError as error:
@@ -107,11 +85,15 @@ class Captures:
         note = f"a newer capture: this one is {age} old, the next is taken after {cooldown}"
         return replace(evidence, missing=(*evidence.missing, note))
 
-    def _capture(self, process: Process, label: str, now: Instant) -> Evidence:
+    def _capture(self, process: Process, label: str, now: Instant, consent: Consent, tier: Tier) -> Evidence:
         with HeldProcess(process.key) as held, self._folders.create(label, now.wall_s) as folder:
-            taking = _Taking(process, held, folder, now)
+
+            def before(name: str) -> Before | None:
+                return self._before(folder, process.key, name, now)
+
+            taking = Taking(process, held, folder, now, self._options, consent, before)
             try:
-                self._take_all(taking)
+                self._take_all(taking, tier)
                 held.check()
             except ProcessGoneError as error:
                 taking.missing.append(f"{error} during the capture")
@@ -119,69 +101,30 @@ class Captures:
                 self._finish(taking, label)
         return taking.evidence()
 
-    def _take_all(self, taking: _Taking) -> None:
-        held = taking.held
-        self._take(taking, "smaps", lambda: self._smaps(taking))
-        if taking.process.runtime in _PYTHON_RUNTIMES:
-            self._take(taking, "py-spy", lambda: self._python_stacks(taking))
-        self._take(taking, "status", lambda: _status(taking, read_status(held)))
-        self._take(taking, "fds", lambda: _fds(taking, read_fds(held)))
+    def _take_all(self, taking: Taking, tier: Tier) -> None:
+        for source in self._sources:
+            if source.suits(taking.process, taking.consent) and source.cost.tier <= tier:
+                _take(source, taking)
 
-    def _take(self, taking: _Taking, source: str, take: Callable[[], None]) -> None:
-        """Take one source; its failure is noted. Raises ProcessGoneError."""
-        try:
-            take()
-        except pyspy.PySpyError as error:
-            taking.held.check()
-            taking.missing.append(str(error))
-        except PermissionError:
-            needs = _CAPABILITIES.get(source, "CAP_SYS_PTRACE")
-            taking.missing.append(f"{source}: no permission (needs {needs}, or the process's user and group)")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            taking.held.check()
-            taking.missing.append(f"{source}: {one_line(str(error) or type(error).__name__)}")
-
-    def _smaps(self, taking: _Taking) -> None:
-        found = read_smaps(taking.held)
-        who = {"process": str(taking.process.key), "taken_t_s": taking.now.t_s}
-        taking.write("smaps.json", who | found.to_json())
-        before = self._first_smaps(taking)
-        if before is None:
-            taking.gist.append(smaps.largest(found))
-        else:
-            since = format_duration(taking.now.t_s - before[0])
-            taking.gist.append(f"{smaps.growth(before[1], found)} in {since}")
-
-    def _first_smaps(self, taking: _Taking) -> tuple[float, Smaps] | None:
-        """Return when the first capture of this incident saw the same process, and its memory then."""
-        for content in self._folders.earlier(taking.folder, "smaps.json"):
-            try:
-                data = json.loads(content)
-                if data["process"] == str(taking.process.key):
-                    return float(data["taken_t_s"]), smaps.Smaps.from_json(data)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                continue  # cut off by a full disk, or written by another version
+    def _before(self, folder: CaptureFolder, key: ProcessKey, name: str, now: Instant) -> Before | None:
+        """Return a file of the first capture of this incident that saw the same process."""
+        for summary, content in self._folders.earlier(folder, name):
+            with suppress(ValueError, KeyError, TypeError):  # cut off by a full disk, or of another version
+                told = json.loads(summary)
+                if told["process"]["key"] == str(key):
+                    return Before(content, now.t_s - float(told["taken_t_s"]))
         return None
 
-    def _python_stacks(self, taking: _Taking) -> None:
-        options = self._options
-        dump = pyspy.dump(
-            taking.held, self._find_tool(), timeout_s=options.timeout_s, with_locals=options.locals
-        )
-        threads = stacks.read(dump.threads)
-        taking.folder.write("pyspy.json", dump.raw)
-        taking.folder.write("pyspy.txt", stacks.readable(threads).encode("utf-8", "backslashreplace"))
-        taking.gist[:0] = stacks.summarise(threads)
-
-    def _finish(self, taking: _Taking, label: str) -> None:
+    def _finish(self, taking: Taking, label: str) -> None:
         """Write the summary, then make room: the newest capture is worth more than old ones."""
         process, when = taking.process, datetime.fromtimestamp(taking.now.wall_s, UTC)
         summary = {
             "schema": SCHEMA,
             "taken_at": when.isoformat(timespec="seconds"),
+            "taken_t_s": taking.now.t_s,
             "label": label,
             "process": asdict(process) | {"key": str(process.key)},
-            "gist": taking.gist,
+            "gist": list(taking.evidence().gist),
             "missing": taking.missing,
             "files": taking.folder.files,
         }
@@ -195,19 +138,13 @@ class Captures:
             log_event(logger, "evidence", removed=len(removed), why="disk budget")
 
 
-def _status(taking: _Taking, status: dict[str, Any]) -> None:
-    taking.write("status.json", status)
-    names: dict[str, int] = status["threads"]
-    if sum(names.values()) >= MANY:
-        taking.gist.append(f"threads: {_most(names)} of {sum(names.values())}")
-
-
-def _fds(taking: _Taking, fds: dict[str, Any]) -> None:
-    taking.write("fds.json", fds)
-    if fds["open"] >= MANY:
-        taking.gist.append(f"descriptors: {_most(fds['classes'])} of {fds['open']}")
-
-
-def _most(counts: dict[str, int]) -> str:
-    name = max(counts, key=lambda name: counts[name])
-    return f"{counts[name]} {name}"
+def _take(source: Source, taking: Taking) -> None:
+    """Take one source; its failure is noted. Raises ProcessGoneError."""
+    try:
+        source.take(taking)
+    except SourceError as error:
+        taking.held.check()
+        taking.missing.append(str(error))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        taking.held.check()
+        taking.missing.append(f"{source.name}: {one_line(str(error) or type(error).__name__)}")

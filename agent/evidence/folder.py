@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 100_000_000
 """What must stay free on the disk: a full one hurts the target more than a missing capture."""
-MAX_READ_BYTES = 1_000_000
-"""What is read back of an earlier capture; smaps.json is a few kilobytes."""
+MAX_READ_BYTES = 16_000_000
+"""What is read back of a file of an earlier capture; the longest are counts by class or by line of code."""
+SUMMARY = "evidence.json"
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME = re.compile(r"\d{3,}-\d{8}T\d{6}Z")
@@ -86,15 +87,15 @@ class CaptureFolders:
                     if not folder.files:
                         os.rmdir(name, dir_fd=parent)
 
-    def earlier(self, folder: CaptureFolder, file: str) -> Iterator[bytes]:
-        """Yield a file's content out of the other captures of the same label, first capture first."""
+    def earlier(self, folder: CaptureFolder, file: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield summary and a file's content out of the other captures of a label, first capture first."""
         label, own = folder.path.parent.name, folder.path.name
         with self._root() as root, self._label(root, label) as parent:
             for name in _names(parent):
                 if name == own:
                     continue
                 with suppress(OSError, FolderError), _opened(name, parent) as fd:
-                    yield _read(file, fd)
+                    yield _read(SUMMARY, fd), _read(file, fd)
 
     def keep_within(self, budget_bytes: int, newest_label: str) -> list[Stored]:
         """Remove captures until the rest fits, and return what was removed. Raises OSError, FolderError."""

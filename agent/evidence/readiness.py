@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.evidence import pyspy
-from agent.evidence.procfs import HeldProcess, ProcessGoneError
+from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
+from agent.evidence.python import pyspy
+from agent.evidence.source import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
+    from pathlib import Path
 
+    from agent.consent import Consent
+    from agent.evidence.source import Source
     from agent.model import Process
 
-CAP_SYS_PTRACE = 19
-"""Its bit in CapEff (linux/capability.h)."""
 VERSION_TIMEOUT_S = 5.0
-_PTRACE = "needs CAP_SYS_PTRACE, or its user where ptrace_scope is 0"
-_READ = "needs CAP_SYS_PTRACE, or its user"
-_SEARCH = "needs CAP_DAC_READ_SEARCH, or its user"
 
 
-class Source(NamedTuple):
+class Ready(NamedTuple):
     """One kind of evidence of one process."""
 
     name: str
@@ -33,41 +29,25 @@ class Source(NamedTuple):
     """Empty where it can be taken."""
 
 
-class TraceRight(NamedTuple):
-    """What this process may do to others."""
-
-    capable: bool
-    """Whether it has CAP_SYS_PTRACE."""
-    scope: int | None
-    """kernel.yama.ptrace_scope; None without Yama (Documentation/admin-guide/LSM/Yama.rst)."""
-
-
-def readiness(process: Process, tool: Path | None, timeout_s: float, *, run_tool: bool) -> tuple[Source, ...]:
+def readiness(
+    process: Process, sources: Iterable[Source], consent: Consent, *, dump_with: Path | None, timeout_s: float
+) -> tuple[Ready, ...]:
     """Return every kind of evidence that a process can give, tried out without keeping anything.
 
-    `run_tool` takes a real dump of a Python process, which goes on running; otherwise only the permission
-    is tried, by opening its memory (the kernel checks the same right for both, ptrace(2)).
+    With `dump_with` that py-spy takes a real dump of a Python process, which goes on running; otherwise only
+    the permission is tried.
     """
     try:
         with HeldProcess(process.key) as held:
-            sources = [
-                Source("smaps", _denied(lambda: _read_some(held, "smaps"), _READ)),
-                Source("fds", _denied(lambda: _list(held, "fd"), _SEARCH)),
-            ]
-            if process.runtime == "python":
-                sources.insert(0, Source(pyspy.NAME, _stacks(held, tool, timeout_s, run_tool=run_tool)))
-            return tuple(sources)
+            found = []
+            for source in sources:
+                if source.suits(process, consent):
+                    dumps = source.name == pyspy.NAME and dump_with is not None
+                    why = _dump(held, dump_with, timeout_s) if dumps else source.why_not(process, held)
+                    found.append(Ready(source.name, why))
+            return tuple(found)
     except ProcessGoneError as error:
-        return (Source("evidence", str(error)),)
-
-
-def trace_right(status: str | None = None, scope: str | None = None) -> TraceRight:
-    """Return the right of this process, by the texts of /proc/self/status and of ptrace_scope."""
-    status = _text("/proc/self/status") if status is None else status
-    scope = _text("/proc/sys/kernel/yama/ptrace_scope") if scope is None else scope
-    effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    capable = effective is not None and bool(int(effective[1], 16) >> CAP_SYS_PTRACE & 1)
-    return TraceRight(capable, int(scope) if scope.strip().isdigit() else None)
+        return (Ready("evidence", str(error)),)
 
 
 def tool_version(tool: Path) -> str | None:
@@ -84,42 +64,9 @@ def tool_version(tool: Path) -> str | None:
     return None
 
 
-def _stacks(held: HeldProcess, tool: Path | None, timeout_s: float, *, run_tool: bool) -> str:
-    if tool is not None and not run_tool:
-        return _denied(lambda: _open(held, "mem"), _PTRACE)
+def _dump(held: HeldProcess, tool: Path | None, timeout_s: float) -> str:
     try:
         pyspy.dump(held, tool, timeout_s=timeout_s, with_locals=False)
-    except pyspy.PySpyError as error:
+    except SourceError as error:
         return str(error).removeprefix(f"{pyspy.NAME}: ")
-    return ""
-
-
-def _denied(attempt: Callable[[], None], needs: str) -> str:
-    try:
-        attempt()
-    except PermissionError:
-        return needs
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
-
-
-def _read_some(held: HeldProcess, name: str) -> None:
-    with held.lines(name) as file:
-        file.readline()
-
-
-def _open(held: HeldProcess, name: str) -> None:
-    with held.lines(name):
-        pass
-
-
-def _list(held: HeldProcess, name: str) -> None:
-    with held.folder(name) as folder:
-        os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
-
-
-def _text(path: str) -> str:
-    with suppress(OSError):
-        return Path(path).read_text("ascii", "replace")
     return ""

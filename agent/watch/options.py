@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.consent import Consent
 from agent.detect.options import Thresholds
 from agent.options import Size, at_least, option
 
@@ -33,6 +34,7 @@ class WatchEntry:
     thresholds: Thresholds | None = option(None, describe="instead of the general ones")
     channels: tuple[str, ...] | None = option(None, describe="instead of the routes")
     snapshots: bool | None = option(None, describe="evidence for this service on or off")
+    allow: Consent = option(factory=Consent, describe="what evidence may do beyond looking")
 
 
 @dataclass(frozen=True, slots=True)

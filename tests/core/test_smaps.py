@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.evidence import smaps
-from agent.evidence.procfs import (
+from agent.evidence.kernel import smaps
+from agent.evidence.kernel.procfs import (
     Stat,
     fd_class,
     parse_cgroup,

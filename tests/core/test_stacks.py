@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.evidence import pyspy, stacks
+from agent.evidence.python import pyspy, stacks
 
 NO_NAME = "Error: Failed to get process executable name. Check that the process is running.\n\nCaused by:\n"
 STDLIB = "/usr/lib/python3.11/threading.py"

@@ -14,8 +14,9 @@ from children import LeakyChild, process_of
 
 from agent.evidence.captures import Captures
 from agent.evidence.folder import CaptureFolders, FolderError, Stored, to_remove
+from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError, read_fds, read_smaps, read_status
 from agent.evidence.options import EvidenceOptions
-from agent.evidence.procfs import HeldProcess, ProcessGoneError, read_fds, read_smaps, read_status
+from agent.evidence.sources import all_sources
 from agent.model import Evidence, Instant
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def without_tool() -> Path | None:
 
 
 def captures(directory: Path, options: EvidenceOptions = OPTIONS) -> Captures:
-    return Captures(directory, options, find_tool=without_tool)
+    return Captures(directory, options, all_sources(without_tool))
 
 
 def mode_of(path: Path) -> int:
@@ -54,7 +55,7 @@ def test_a_capture_is_private_and_complete(tmp_path: Path, child: LeakyChild) ->
     }
     assert {stat.S_IMODE((folder / name).stat().st_mode) for name in evidence.files} == {0o600}
     summary = json.loads((folder / "evidence.json").read_text())
-    assert summary["schema"] == 1
+    assert summary["schema"] == 2
     assert summary["process"]["key"] == str(native(child).key)
 
 
@@ -146,7 +147,7 @@ def test_a_process_that_ends_mid_capture_leaves_what_was_taken(tmp_path: Path, c
         child.kill()
         return None
 
-    taker = Captures(tmp_path, OPTIONS, find_tool=tool_that_arrives_too_late)
+    taker = Captures(tmp_path, OPTIONS, all_sources(tool_that_arrives_too_late))
     evidence = taker.capture(process, "x", NOW)
 
     assert evidence.missing == (f"process {process.key.pid} has ended during the capture",)

@@ -15,9 +15,12 @@ from click.testing import CliRunner, Result
 
 from agent.cli.doctor import command
 from agent.config import parse
+from agent.consent import Consent
 from agent.diagnosis import machine, setup, targets
 from agent.diagnosis.checks import Check, Grade
-from agent.evidence.readiness import Source, TraceRight, readiness, tool_version, trace_right
+from agent.evidence.readiness import Ready, readiness, tool_version
+from agent.evidence.rights import TraceRight, trace_right
+from agent.evidence.sources import all_sources
 from agent.model import Instant
 from agent.statedir import InstanceLock
 from agent.watch.options import Match, WatchEntry
@@ -81,7 +84,7 @@ def test_json_tells_the_limit_and_where_it_was_found(child: LeakyChild, tmp_path
     assert facts["pid"] == child.pid
     assert facts["limit"]["limit_bytes"] > 0
     assert facts["limit"]["source"]
-    assert set(facts["evidence"]) == {"py-spy", "smaps", "fds"}
+    assert set(facts["evidence"]) == {"py-spy", "smaps", "status", "fds"}
 
 
 def test_an_entry_that_matches_nothing_is_a_warning(tmp_path: Path) -> None:
@@ -291,15 +294,17 @@ def test_evidence_of_a_process_that_has_ended_is_told(child: LeakyChild) -> None
     process = process_of(child.pid)
     child.kill()
 
-    told = readiness(process, None, 1.0, run_tool=False)
+    told = readiness(process, all_sources(), Consent(), dump_with=None, timeout_s=1.0)
 
-    assert told == (Source("evidence", f"process {process.key.pid} has ended"),)
+    assert told == (Ready("evidence", f"process {process.key.pid} has ended"),)
 
 
 def test_a_missing_tool_is_a_reason_of_its_own(child: LeakyChild) -> None:
-    told = readiness(process_of(child.pid), None, 1.0, run_tool=True)
+    sources = all_sources(lambda: None)
 
-    assert told[0] == Source("py-spy", "not installed (pip install py-spy)")
+    told = readiness(process_of(child.pid), sources, Consent(), dump_with=None, timeout_s=1.0)
+
+    assert told[0] == Ready("py-spy", "not installed (pip install py-spy)")
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 from children import LeakyChild, process_of
 
-from agent.evidence import pyspy
 from agent.evidence.captures import Captures
+from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.options import EvidenceOptions
-from agent.evidence.procfs import HeldProcess
-from agent.evidence.pyspy import PySpyError
+from agent.evidence.python import pyspy
+from agent.evidence.source import SourceError
+from agent.evidence.sources import all_sources
 from agent.model import Instant
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def attachable(tmp_path: Path) -> Iterator[Process]:
         try:
             with HeldProcess(process.key) as held:
                 pyspy.dump(held, pyspy.find(), timeout_s=10.0, with_locals=False)
-        except PySpyError as error:
+        except SourceError as error:
             if os.environ.get("REQUIRE_PYSPY") == "1":
                 pytest.fail(str(error))
             pytest.skip(str(error))
@@ -116,7 +117,7 @@ def test_a_program_that_is_not_python_is_told_apart(attachable: Process) -> None
         cat.stdout.readline()
         with (
             HeldProcess(process_of(cat.pid).key) as held,
-            pytest.raises(PySpyError, match="not a Python process"),
+            pytest.raises(SourceError, match="not a Python process"),
         ):
             pyspy.dump(held, pyspy.find(), timeout_s=10.0, with_locals=False)
 
@@ -147,7 +148,7 @@ def test_a_slow_tool_is_stopped_with_all_that_it_started(
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     slow = tool(f"exec 3>{fifo}; echo begun >&3; sleep 600; echo late")
 
-    with pytest.raises(PySpyError, match="stopped after"):
+    with pytest.raises(SourceError, match="stopped after"):
         run(child, slow, timeout_s=2.0)
 
     os.set_blocking(reader, True)
@@ -160,7 +161,7 @@ def test_a_slow_tool_costs_its_part_of_the_capture_only(
     child: LeakyChild, tool: Callable[[str], Path], tmp_path: Path
 ) -> None:
     slow = tool("sleep 600")
-    taker = Captures(tmp_path / "c", EvidenceOptions(timeout_s=0.2), find_tool=lambda: slow)
+    taker = Captures(tmp_path / "c", EvidenceOptions(timeout_s=0.2), all_sources(lambda: slow))
 
     evidence = taker.capture(process_of(child.pid), "x", NOW)
 
@@ -169,12 +170,12 @@ def test_a_slow_tool_costs_its_part_of_the_capture_only(
 
 
 def test_a_flood_of_output_is_bounded(child: LeakyChild, tool: Callable[[str], Path]) -> None:
-    with pytest.raises(PySpyError):
+    with pytest.raises(SourceError):
         run(child, tool("exec head -c 100000000 /dev/zero"))
 
 
 def test_output_that_is_no_json_is_told(child: LeakyChild, tool: Callable[[str], Path]) -> None:
-    with pytest.raises(PySpyError, match="not the JSON"):
+    with pytest.raises(SourceError, match="not the JSON"):
         run(child, tool("echo '[1, 2'"))
 
 
@@ -183,7 +184,7 @@ def test_json_of_another_form_is_a_reason_and_no_failure(
 ) -> None:
     odd = tool("echo '[{}]'")
 
-    evidence = Captures(tmp_path / "c", EvidenceOptions(), find_tool=lambda: odd).capture(
+    evidence = Captures(tmp_path / "c", EvidenceOptions(), all_sources(lambda: odd)).capture(
         process_of(child.pid), "x", NOW
     )
 
@@ -191,7 +192,7 @@ def test_json_of_another_form_is_a_reason_and_no_failure(
 
 
 def test_a_tool_that_does_not_start_is_told(child: LeakyChild, tmp_path: Path) -> None:
-    with pytest.raises(PySpyError, match="does not start"):
+    with pytest.raises(SourceError, match="does not start"):
         run(child, tmp_path / "missing")
 
 
@@ -210,7 +211,7 @@ def test_an_inconsistent_read_is_tried_again(
 def test_a_refusal_is_not_tried_again(child: LeakyChild, tool: Callable[[str], Path], tmp_path: Path) -> None:
     runs = tmp_path / "runs"
 
-    with pytest.raises(PySpyError, match="CAP_SYS_PTRACE"):
+    with pytest.raises(SourceError, match="CAP_SYS_PTRACE"):
         run(child, tool(f'echo run >> {runs}; echo "Permission Denied" >&2; exit 1'))
 
     assert runs.read_text() == "run\n"

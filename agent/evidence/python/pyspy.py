@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import shutil
-import signal
-import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.evidence.procfs import ProcessGoneError
+from agent.evidence.source import SourceError
+from agent.evidence.tool import left_running, run
 from agent.text import one_line
-from agent.units import format_bytes, format_duration
+from agent.units import format_bytes
 
 if TYPE_CHECKING:
-    from agent.evidence.procfs import HeldProcess
+    from agent.evidence.kernel.procfs import HeldProcess
 
 NAME = "py-spy"
 MAX_DUMP_BYTES = 16_000_000
@@ -26,12 +22,6 @@ MAX_DUMP_BYTES = 16_000_000
 MAX_ATTEMPTS = 3
 """A target that runs on while it is read gives an inconsistent picture now and then."""
 MAX_REASON_CHARS = 200
-KILL_WAIT_S = 1.0
-"""A killed tool that hangs in the kernel is left behind after this."""
-
-
-class PySpyError(Exception):
-    """Why there is no dump, in a sentence for people."""
 
 
 class Dump(NamedTuple):
@@ -40,12 +30,6 @@ class Dump(NamedTuple):
     raw: bytes
     threads: Any
     """The same as JSON values; `stacks.read` understands them."""
-
-
-class _Outcome(NamedTuple):
-    code: int
-    output: bytes
-    errors: str
 
 
 def find(beside: Path | None = None, search: str | None = None) -> Path | None:
@@ -58,17 +42,14 @@ def find(beside: Path | None = None, search: str | None = None) -> Path | None:
 def dump(held: HeldProcess, tool: Path | None, *, timeout_s: float, with_locals: bool) -> Dump:
     """Return what `py-spy dump --json` says about a process that goes on running meanwhile.
 
-    Raises PySpyError with the reason, ProcessGoneError when the process has ended.
+    Raises SourceError with the reason, ProcessGoneError when the process has ended.
     """
     if tool is None:
-        raise PySpyError("py-spy: not installed (pip install py-spy)")
+        raise SourceError("py-spy: not installed (pip install py-spy)")
     command = [str(tool), "dump", "--json", "--nonblocking", "--pid", str(held.key.pid)]
     command += ["--locals"] if with_locals else []
-    stopped_before = held.check().stopped
-    try:
+    with left_running(held):
         return _dump(command, held.key.pid, timeout_s)
-    finally:
-        _resume(held, stopped_before=stopped_before)
 
 
 def reason(errors: str, pid: int) -> str:
@@ -106,67 +87,25 @@ _REASONS = (
 
 def _dump(command: list[str], pid: int, timeout_s: float) -> Dump:
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        outcome = _run(command, timeout_s)
+        outcome = run(
+            NAME,
+            command,
+            timeout_s=timeout_s,
+            max_bytes=MAX_DUMP_BYTES,
+            environment={"RUST_BACKTRACE": "0"},
+        )
         if outcome.code == 0:
             return _parse(outcome.output)
         known = any(word in outcome.errors.lower() for words, _ in _REASONS for word in words)
         if known or attempt == MAX_ATTEMPTS:
             break
-    raise PySpyError(reason(outcome.errors, pid))
+    raise SourceError(reason(outcome.errors, pid))
 
 
 def _parse(output: bytes) -> Dump:
     if len(output) > MAX_DUMP_BYTES:
-        raise PySpyError(f"py-spy: the dump is larger than {format_bytes(MAX_DUMP_BYTES)}")
+        raise SourceError(f"py-spy: the dump is larger than {format_bytes(MAX_DUMP_BYTES)}")
     try:
         return Dump(output, json.loads(output))
     except (ValueError, RecursionError):
-        raise PySpyError("py-spy: its output is not the JSON that it should be") from None
-
-
-def _run(command: list[str], timeout_s: float) -> _Outcome:
-    """Run a tool to its end; it writes to memory files of bounded size, as a pipe could fill or stay open."""
-    with _memory_file() as output, _memory_file() as errors:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own tool, its arguments are numbers
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                env={"PATH": os.defpath, "LC_ALL": "C", "RUST_BACKTRACE": "0"},
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise PySpyError(f"py-spy: {command[0]} does not start ({error.strerror})") from None
-        code = _wait(process, timeout_s)
-        return _Outcome(code, _content(output), _content(errors).decode("utf-8", "replace"))
-
-
-def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> int:
-    with suppress(ProcessLookupError, PermissionError):
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MAX_DUMP_BYTES + 1, MAX_DUMP_BYTES + 1))
-    try:
-        return process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(KILL_WAIT_S)
-        raise PySpyError(f"py-spy: stopped after {format_duration(timeout_s)} without an answer") from None
-
-
-def _memory_file() -> BinaryIO:
-    return os.fdopen(os.memfd_create("leakwatch-tool", os.MFD_CLOEXEC), "rb")
-
-
-def _content(file: BinaryIO) -> bytes:
-    file.seek(0)
-    return file.read(MAX_DUMP_BYTES + 1)
-
-
-def _resume(held: HeldProcess, *, stopped_before: bool) -> None:
-    """Let the process run on if the tool has left it stopped (github.com/benfred/py-spy/issues/390)."""
-    if stopped_before:
-        return
-    with suppress(ProcessGoneError, ProcessLookupError, PermissionError):
-        if held.check().stopped:
-            os.kill(held.key.pid, signal.SIGCONT)
+        raise SourceError("py-spy: its output is not the JSON that it should be") from None

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
-from agent.evidence import smaps
+from agent.evidence.kernel import smaps
 from agent.text import MAX_NAME_CHARS, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.evidence.smaps import Smaps
+    from agent.evidence.kernel.smaps import Smaps
     from agent.model import ProcessKey
 
 PROC = Path("/proc")

@@ -1,0 +1,1 @@
+"""What the kernel tells of any process: mappings, descriptors, threads, limits, its cgroup."""

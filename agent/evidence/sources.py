@@ -1,0 +1,20 @@
+"""Every source of evidence there is, the cheapest first: a new one is added here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.evidence.kernel.sources import Descriptors, Mappings, Standing
+from agent.evidence.python import pyspy
+from agent.evidence.python.sources import PythonStacks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent.evidence.source import Source
+
+
+def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[Source, ...]:
+    """Return the sources in the order in which they are taken."""
+    return (Mappings(), PythonStacks(find_py_spy), Standing(), Descriptors())

@@ -1,0 +1,96 @@
+"""Runs somebody else's program: within a time, with bounded output, with an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from agent.evidence.kernel.procfs import ProcessGoneError
+from agent.evidence.source import SourceError
+from agent.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agent.evidence.kernel.procfs import HeldProcess
+
+KILL_WAIT_S = 1.0
+"""A killed tool that hangs in the kernel is left behind after this."""
+
+
+class Outcome(NamedTuple):
+    """How a tool ended and what it wrote; output is at most one byte longer than what was allowed."""
+
+    code: int
+    output: bytes
+    errors: str
+
+
+def run(
+    name: str,
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    max_bytes: int,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Run a tool to its end; it writes to memory files of bounded size, as a pipe could fill or stay open.
+
+    Raises SourceError when it does not start or takes too long; with all that it has started it is killed.
+    """
+    with _memory_file() as output, _memory_file() as errors:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the caller's tool, its arguments are no text of others
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env={"PATH": os.defpath, "LC_ALL": "C", **(environment or {})},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SourceError(f"{name}: {command[0]} does not start ({error.strerror})") from None
+        code = _wait(name, process, timeout_s, max_bytes)
+        told = _content(errors, max_bytes).decode("utf-8", "replace")
+        return Outcome(code, _content(output, max_bytes), told)
+
+
+@contextmanager
+def left_running(held: HeldProcess) -> Iterator[None]:
+    """Let the process run on if the tool that is used within has left it stopped.
+
+    One that was stopped before stays so (github.com/benfred/py-spy/issues/390). Raises ProcessGoneError.
+    """
+    stopped_before = held.check().stopped
+    try:
+        yield
+    finally:
+        with suppress(ProcessGoneError, ProcessLookupError, PermissionError):
+            if not stopped_before and held.check().stopped:
+                os.kill(held.key.pid, signal.SIGCONT)
+
+
+def _wait(name: str, process: subprocess.Popen[bytes], timeout_s: float, max_bytes: int) -> int:
+    with suppress(ProcessLookupError, PermissionError):
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_bytes + 1, max_bytes + 1))
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(KILL_WAIT_S)
+        took = format_duration(timeout_s)
+        raise SourceError(f"{name}: stopped after {took} without an answer") from None
+
+
+def _memory_file() -> BinaryIO:
+    return os.fdopen(os.memfd_create("leakwatch-tool", os.MFD_CLOEXEC), "rb")
+
+
+def _content(file: BinaryIO, max_bytes: int) -> bytes:
+    file.seek(0)
+    return file.read(max_bytes + 1)
