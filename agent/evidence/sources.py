@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.evidence.collection import ProofByCollection
+from agent.evidence.collectors import all_collectors
 from agent.evidence.kernel.sources import Descriptors, Mappings, Standing
 from agent.evidence.python import pyspy
 from agent.evidence.python.sources import PythonStacks
@@ -17,4 +19,4 @@ if TYPE_CHECKING:
 
 def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[Source, ...]:
     """Return the sources in the order in which they are taken."""
-    return (Mappings(), PythonStacks(find_py_spy), Standing(), Descriptors())
+    return (Mappings(), PythonStacks(find_py_spy), Standing(), Descriptors(), ProofByCollection(all_collectors()))

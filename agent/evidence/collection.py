@@ -1,0 +1,148 @@
+"""Proof by collection: what a full collection takes back is no leak, what is left is still referred to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from agent.consent import Consent
+from agent.evidence.kernel.procfs import parse_status
+from agent.evidence.source import Cost, SourceError, Tier
+from agent.evidence.taking import CODE
+from agent.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.evidence.kernel.procfs import HeldProcess
+    from agent.evidence.taking import Taking
+    from agent.model import Process
+
+NAME = "collection"
+FILE = "collection.json"
+MOSTLY_TAKEN_BACK = 0.8
+"""From this share of what grew on, the collector was only late."""
+LEAST_GROWTH_BYTES = 1_000_000
+"""Less says nothing: the interpreter itself breathes that much."""
+
+_EVERYTHING = Consent(heavy=True, collect=True, inspector=True, inject=True, trace=True)
+
+
+class Collected(NamedTuple):
+    """The heap in use just before and just after a full collection."""
+
+    before_bytes: int
+    after_bytes: int
+
+    @property
+    def taken_bytes(self) -> int:
+        """What the collection took back; other threads may allocate meanwhile, which counts as nothing."""
+        return max(0, self.before_bytes - self.after_bytes)
+
+
+class Collector(Protocol):
+    """Asks one kind of runtime for a full collection; a new one is added in collectors.py."""
+
+    @property
+    def name(self) -> str:
+        """How the collection is asked for, e.g. "jcmd GC.run"."""
+
+    def suits(self, process: Process, consent: Consent) -> bool:
+        """Whether it can ask this process, and its way is allowed; whether to collect is not its question."""
+
+    def why_not(self, process: Process, held: HeldProcess) -> str:
+        """Return why it would not work, found out without touching the process; empty where it would.
+
+        Raises ProcessGoneError.
+        """
+
+    def collect(self, held: HeldProcess, timeout_s: float) -> Collected:
+        """Collect everything that can be collected, within the time.
+
+        Raises SourceError, OSError, ProcessGoneError.
+        """
+
+
+class ProofByCollection:
+    """A full collection at the verdict, where the entry allows it: what grew and stays is a leak."""
+
+    name = NAME
+    cost = Cost(Tier.MEDIUM, pause_s_per_gb=1.0)
+
+    def __init__(self, collectors: Sequence[Collector]) -> None:
+        self._collectors = collectors
+
+    def suits(self, process: Process, consent: Consent) -> bool:
+        """Whether a collection is allowed and somebody can ask for it."""
+        return consent.collect and any(one.suits(process, consent) for one in self._collectors)
+
+    def why_not(self, process: Process, held: HeldProcess) -> str:
+        """Return why nobody could ask for it."""
+        able = [one for one in self._collectors if one.suits(process, _EVERYTHING)]
+        return (
+            why_none(able, process, held) if able else ""
+        )  # allowed by more than a yes: found out when taken
+
+    def take(self, taking: Taking) -> None:
+        """Collect with the first collector that can, and tell what was taken back of what had grown."""
+        process, held = taking.process, taking.held
+        able = [one for one in self._collectors if one.suits(process, taking.consent)]
+        why = why_none(able, process, held)
+        if why:
+            raise SourceError(f"{NAME}: {why}")
+        collector = next(one for one in able if not one.why_not(process, held))
+        grown = _grown(taking)
+        found = collector.collect(held, taking.options.timeout_s)
+        told = verdict(found, grown)
+        taking.write(FILE, {"by": collector.name, "verdict": told, **found._asdict()})
+        taking.tell(CODE, told)
+
+
+class Grown(NamedTuple):
+    """By how much anonymous memory has grown since the first look, and over how long."""
+
+    size_bytes: int
+    age_s: float
+
+
+def why_none(collectors: Sequence[Collector], process: Process, held: HeldProcess) -> str:
+    """Return why none of them would work, by the reason of the last; empty where one would."""
+    why = "nobody can ask this runtime for a collection"
+    for one in collectors:
+        why = one.why_not(process, held)
+        if not why:
+            return ""
+    return why
+
+
+def verdict(found: Collected, grown: Grown | None = None) -> str:
+    """Return the sentence on what a collection proves.
+
+    >>> verdict(Collected(340_000_000, 328_000_000))
+    'a full collection took back 12MB of 340MB: what is left is still referred to'
+    """
+    taken = (
+        f"a full collection took back {format_bytes(found.taken_bytes)} of {format_bytes(found.before_bytes)}"
+    )
+    if grown is None or grown.size_bytes < LEAST_GROWTH_BYTES:
+        return f"{begin}: what is left is still referred to"
+    share = min(1.0, found.taken_bytes / grown.size_bytes)
+    of_growth = f"{share:.0%} of the {format_bytes(grown.size_bytes)} grown in {format_duration(grown.age_s)}"
+    if share >= MOSTLY_TAKEN_BACK:
+        return f"a full collection took back {of_growth}: a lazy collector, not a leak"
+    return f"{begin}, {of_growth}: what is left is still referred to"
+
+
+def _grown(taking: Taking) -> Grown | None:
+    before = taking.before("status.json")
+    if before is None:
+        return None
+    try:
+        earlier = _anonymous_bytes(json.loads(before.content)["status"])
+    except (ValueError, KeyError, TypeError):
+        return None  # cut off by a full disk, or written by another version
+    return Grown(_anonymous_bytes(parse_status(taking.held.read("status"))) - earlier, before.age_s)
+
+
+def _anonymous_bytes(status: dict[str, str | int]) -> int:
+    return int(status["RssAnon_bytes"]) + int(status.get("VmSwap_bytes", 0))
