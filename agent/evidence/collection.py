@@ -121,9 +121,8 @@ def verdict(found: Collected, grown: Grown | None = None) -> str:
     >>> verdict(Collected(340_000_000, 328_000_000))
     'a full collection took back 12MB of 340MB: what is left is still referred to'
     """
-    taken = (
-        f"a full collection took back {format_bytes(found.taken_bytes)} of {format_bytes(found.before_bytes)}"
-    )
+    taken, before = format_bytes(found.taken_bytes), format_bytes(found.before_bytes)
+    begin = f"a full collection took back {taken} of {before}"
     if grown is None or grown.size_bytes < LEAST_GROWTH_BYTES:
         return f"{begin}: what is left is still referred to"
     share = min(1.0, found.taken_bytes / grown.size_bytes)

@@ -19,4 +19,10 @@ if TYPE_CHECKING:
 
 def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[Source, ...]:
     """Return the sources in the order in which they are taken."""
-    return (Mappings(), PythonStacks(find_py_spy), Standing(), Descriptors(), ProofByCollection(all_collectors()))
+    return (
+        Mappings(),
+        PythonStacks(find_py_spy),
+        Standing(),
+        Descriptors(),
+        ProofByCollection(all_collectors()),
+    )
