@@ -21,29 +21,39 @@ from agent.text import one_line
 from agent.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import Any
 
     from agent.evidence.options import EvidenceOptions
     from agent.evidence.source import Source
-    from agent.model import Instant, Process, ProcessKey
+    from agent.model import Alert, Instant, Process, ProcessKey
+
+    Report = Callable[[dict[str, Any], Alert | None], bytes]
+    """Makes the page of a capture out of what `evidence.json` holds and the alert that it was taken for."""
 
 logger = logging.getLogger(__name__)
 
 SCHEMA = 2
 """The version of the files' form, kept in evidence.json."""
 NO_CONSENT = Consent()
+REPORT = "report.html"
 
 
 class Captures:
     """Takes captures, one at a time, and keeps them under `directory` within the budget."""
 
     def __init__(
-        self, directory: Path, options: EvidenceOptions, sources: Sequence[Source] | None = None
+        self,
+        directory: Path,
+        options: EvidenceOptions,
+        sources: Sequence[Source] | None = None,
+        report: Report | None = None,
     ) -> None:
         self._folders = CaptureFolders(directory)
         self._options = options
         self._sources = all_sources() if sources is None else sources
+        self._report = report
         self._recent: dict[ProcessKey, tuple[float, Evidence]] = {}
 
     def capture(
@@ -54,16 +64,18 @@ class Captures:
         *,
         consent: Consent = NO_CONSENT,
         tier: Tier = Tier.MEDIUM,
+        alert: Alert | None = None,
     ) -> Evidence:
         """Take what can be taken of a process; what cannot is a sentence in `missing`. Never raises.
 
-        Nothing above `tier` is taken. Within the cooldown of a process the earlier capture is given again.
+        Nothing above `tier` is taken. `alert` is what it is taken for, told by the page (report.html).
+        Within the cooldown of a process the earlier capture is given again.
         """
         earlier = self._within_cooldown(process.key, now)
         if earlier is not None:
             return earlier
         try:
-            evidence = self._capture(process, label, now, consent, tier)
+            evidence = self._capture(process, label, now, consent, tier, alert)
         except (ProcessGoneError, FolderError) as error:
             return Evidence("", missing=(str(error),))
         except OSError as error:
@@ -85,7 +97,15 @@ class Captures:
         note = f"a newer capture: this one is {age} old, the next is taken after {cooldown}"
         return replace(evidence, missing=(*evidence.missing, note))
 
-    def _capture(self, process: Process, label: str, now: Instant, consent: Consent, tier: Tier) -> Evidence:
+    def _capture(
+        self,
+        process: Process,
+        label: str,
+        now: Instant,
+        consent: Consent,
+        tier: Tier,
+        alert: Alert | None,
+    ) -> Evidence:
         with HeldProcess(process.key) as held, self._folders.create(label, now.wall_s) as folder:
 
             def before(name: str) -> Before | None:
@@ -98,7 +118,7 @@ class Captures:
             except ProcessGoneError as error:
                 taking.missing.append(f"{error} during the capture")
             if folder.files:
-                self._finish(taking, label)
+                self._finish(taking, label, alert)
         return taking.evidence()
 
     def _take_all(self, taking: Taking, tier: Tier) -> None:
@@ -115,8 +135,8 @@ class Captures:
                     return Before(content, now.t_s - float(told["taken_t_s"]))
         return None
 
-    def _finish(self, taking: Taking, label: str) -> None:
-        """Write the summary, then make room: the newest capture is worth more than old ones."""
+    def _finish(self, taking: Taking, label: str, alert: Alert | None) -> None:
+        """Write the page and the summary, then make room: the newest capture is worth more than old ones."""
         process, when = taking.process, datetime.fromtimestamp(taking.now.wall_s, UTC)
         summary = {
             "schema": SCHEMA,
@@ -128,6 +148,7 @@ class Captures:
             "missing": taking.missing,
             "files": taking.folder.files,
         }
+        self._write_report(taking, summary, alert)
         try:
             taking.write("evidence.json", summary)
             removed = self._folders.keep_within(self._options.disk_budget_bytes, label)
@@ -136,6 +157,15 @@ class Captures:
             return
         if removed:
             log_event(logger, "evidence", removed=len(removed), why="disk budget")
+
+    def _write_report(self, taking: Taking, summary: dict[str, Any], alert: Alert | None) -> None:
+        """Write the page; one that cannot be made costs a sentence, not the capture."""
+        if self._report is None:
+            return
+        try:
+            taking.write_raw(REPORT, self._report(summary, alert))
+        except Exception as error:  # noqa: BLE001 - made of what programs of others have said
+            taking.missing.append(f"report: {one_line(str(error) or type(error).__name__)}")
 
 
 def _take(source: Source, taking: Taking) -> None:

@@ -7,9 +7,10 @@ import os
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from alert_samples import alert as make_alert
 from children import LeakyChild, process_of
 
 from agent.evidence.captures import Captures
@@ -20,7 +21,7 @@ from agent.evidence.sources import all_sources
 from agent.model import Evidence, Instant
 
 if TYPE_CHECKING:
-    from agent.model import Process
+    from agent.model import Alert, Process
 
 NOW = Instant(10_000.0, 1_800_000_000.0)
 LATER = Instant(10_720.0, 1_800_000_720.0)
@@ -276,3 +277,31 @@ def test_a_full_disk_is_refused_with_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(FolderError, match="must stay free"), folders.create("x", 0.0):
         pass
+
+
+def page(summary: dict[str, Any], alert: Alert | None) -> bytes:
+    return f"{summary['process']['key']} {alert.service if alert else '-'}".encode()
+
+
+def broken_page(summary: dict[str, Any], alert: Alert | None) -> bytes:
+    raise ValueError("no such thing\nhere")
+
+
+def test_the_page_is_made_last_and_lies_beside_the_files(tmp_path: Path, child: LeakyChild) -> None:
+    taker = Captures(tmp_path, OPTIONS, all_sources(without_tool), page)
+
+    evidence = taker.capture(native(child), "7f3a", NOW, alert=make_alert(service="api"))
+
+    assert evidence.files[-2:] == ("report.html", "evidence.json")
+    assert (Path(evidence.directory) / "report.html").read_text() == f"{native(child).key} api"
+
+
+def test_a_page_that_cannot_be_made_costs_a_sentence_and_not_the_capture(
+    tmp_path: Path, child: LeakyChild
+) -> None:
+    evidence = Captures(tmp_path, OPTIONS, all_sources(without_tool), broken_page).capture(
+        native(child), "7f3a", NOW
+    )
+
+    assert evidence.missing == ("report: no such thing\\nhere",)
+    assert evidence.files == ("smaps.json", "status.json", "fds.json", "evidence.json")
