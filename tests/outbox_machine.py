@@ -106,6 +106,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.done: set[Told] = set()
         """Sent, given up or merged: forgotten a month later, also by a clock that is set forward."""
         self.may_come_again: Counter[Told] = Counter()
+        self.may_come_late: set[Told] = set()
+        """Told by a later one, or given up, as memory alone knew when the process was killed."""
         self.open: dict[str, tuple[Incident, Alert]] = {}
         self.incidents = 0
         self.start()
@@ -237,6 +239,9 @@ class OutboxMachine(RuleBasedStateMachine):
     def forget_unwritten(self) -> None:
         self.tally["alerts at risk while nothing could be written"] += len(self.unwritten)
         self.may_be_lost |= self.unwritten
+        self.may_come_late |= {
+            one for told in self.unwritten for one in self.recorded if self.follows(told, one)
+        }
         self.may_come_again.update(self.unwritten)
         self.unwritten.clear()
 
@@ -257,6 +262,12 @@ class OutboxMachine(RuleBasedStateMachine):
         assert self.disk
         self.disk.fill()
         self.tally["full disks"] += 1
+
+    @rule()
+    def keeps_room(self) -> None:
+        """From now on a full disk is no reason to go on in memory, also after a kill."""
+        self.outbox._file.keep_room()  # noqa: SLF001 - what the thread that writes does
+        self.tally["room kept"] += 1
 
     @precondition(lambda self: self.disk)
     @rule()
@@ -325,7 +336,8 @@ class OutboxMachine(RuleBasedStateMachine):
             last: dict[str, int] = {}
             keys: dict[Told, tuple[str, Transition]] = {}
             for told, alert in receiver.arrived:
-                assert told.sequence >= last.get(told.incident_id, 0) or told in self.may_come_again
+                late = told in self.may_come_again or told in self.may_come_late
+                assert told.sequence >= last.get(told.incident_id, 0) or late
                 last[told.incident_id] = max(told.sequence, last.get(told.incident_id, 0))
                 key = (alert.dedup_key, alert.transition)
                 assert keys.setdefault(told, key) == key

@@ -83,6 +83,7 @@ class Backlog:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        self._file.keep_room()
         while jobs := self._next():
             self._stored(self._write(jobs))
             with self._changed:
@@ -90,6 +91,7 @@ class Backlog:
                 self._done += len(jobs)
                 self._behind = self._behind and bool(self._jobs)
                 self._changed.notify_all()
+            self._file.keep_room()
 
     def _next(self) -> list[Job]:
         """Wait for jobs and return them all; none when it is time to end."""

@@ -10,6 +10,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from agent.alerts.state_room import keep_room
 from agent.alerts.state_schema import StateFileError, copy, count_pending, prepared, transact
 from agent.logs import log_event
 
@@ -89,6 +90,15 @@ class StateFile:
                 self._reader = self._reader or _reader(self._path)
                 return work(self._reader)
         return self.run(work)
+
+    def keep_room(self) -> None:
+        """Take room on the disk beforehand, so that a full one does not stop the file from being written.
+
+        To be called now and then; where the room is there it costs nothing.
+        """
+        with self._lock:
+            if self._file is not None:
+                keep_room(self._file)
 
     def close(self) -> None:
         """Write what memory holds if that is possible now, and close."""

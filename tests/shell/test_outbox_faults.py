@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes import FakeClock
+from fault_disks import MountError
+from fault_disks import small_disk as mounted
 from incident_samples import opened
 
 from agent.alerts.outbox import Outbox
@@ -40,6 +42,27 @@ if sys.argv[3] == "sent":
     print("sent", outbox.due(clock.now())[0].alert.dedup_key, flush=True)
 else:
     print("recorded", flush=True)
+sys.stdin.read()
+"""
+
+FILL_AND_HANG = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from fakes import FakeClock
+from fault_disks import Disk
+from incident_samples import opened
+from agent.alerts.outbox import Outbox
+
+outbox, clock = Outbox(Path(sys.argv[1]) / "state.db"), FakeClock()
+outbox.write_behind(lambda: None)
+for number in range(51):
+    incident, change = opened(4000 + number)
+    outbox.record(incident, [("slack", change.alert("web-3", {}))], clock.now())
+    if number == 0:
+        Disk(Path(sys.argv[1])).fill()
+outbox._backlog.close()
+print("adrift" if outbox.adrift else "stored", flush=True)
 sys.stdin.read()
 """
 
@@ -78,6 +101,20 @@ def test_kill_9_between_recording_and_marking_loses_nothing(tmp_path: Path, mome
         assert outbox.open_incidents() == [opened()[0]]
 
 
+def test_kill_9_at_a_full_disk_loses_nothing_while_there_is_room_in_the_file(small_disk: Path) -> None:
+    tests = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - an argument, not a path to work with
+    command = [sys.executable, "-c", FILL_AND_HANG, str(small_disk), tests]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "stored\n"
+        child.kill()
+    assert (small_disk / "ballast").exists()
+    with closing(Outbox(small_disk / "state.db")) as outbox:
+        assert len(outbox.open_incidents()) == 51
+        assert outbox.counts() == {"slack": {"pending": 51}}
+        assert not outbox.adrift
+
+
 @contextmanager
 def another_writer(path: Path) -> Iterator[None]:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -100,7 +137,7 @@ def no_file_may_grow() -> Iterator[None]:
 def no_space_left(directory: Path) -> Iterator[None]:
     ballast = directory / "ballast"
     with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-        file.writelines(bytes(4096) for _ in range(1000))
+        file.writelines(bytes(4096) for _ in range(2000))
     yield
     ballast.unlink()
 
@@ -108,14 +145,11 @@ def no_space_left(directory: Path) -> Iterator[None]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"a small tmpfs cannot be mounted: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    try:
+        with mounted(disk):
+            yield disk
+    except MountError as error:
+        pytest.skip(f"a small disk cannot be mounted: {error}")
 
 
 @pytest.fixture(params=["locked", "file-size-limit", "no-space"])
