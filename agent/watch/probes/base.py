@@ -1,22 +1,34 @@
-"""What every probe of a runtime answers, and the port the poll speaks to."""
+"""What every probe of a runtime answers, and the two ports: one that reads at once, one that asks a server."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from agent.model import Process, ProcessKey
+    from agent.watch.targets import Target
+
+ASK_TIMEOUT_S = 2.0
+"""Whoever asks a server has given up after this: the next process of the same thread is waiting."""
+
+
+class ProbeError(Exception):
+    """Why a runtime gave no figures this time: a sentence for people, without secrets."""
 
 
 class RuntimeFigures(NamedTuple):
     """What a runtime says of its heap; None is what it does not tell (yet)."""
 
     heap_bytes: int | None
-    """Used after the newest collection; None before the first one."""
+    """Used after the newest collection, None before the first one; where `garbage` is set, used now."""
     collections: int | None
-    """Collections so far, of every generation."""
+    """Collections so far: of a JVM those of every generation, of others only those of the whole heap."""
     limit_bytes: int | None
     """The most its heap may grow to, e.g. -Xmx."""
+    garbage: bool = False
+    """`heap_bytes` holds what has died since the newest collection: its floors tell, a single figure does not."""
 
 
 class Probe(Protocol):
@@ -36,4 +48,30 @@ class Probe(Protocol):
 
     def close(self, key: ProcessKey) -> None:
         """Forget a process, also one that was refused; an unknown one is no error."""
+        ...
+
+
+class Asked(Protocol):
+    """Gets the figures of processes from a server. `ask` runs on threads of its own, never twice for one process.
+
+    The other methods are called on the thread that polls: they look at no process and ask nobody.
+    """
+
+    def suits(self, target: Target) -> bool:
+        """Whether this process is to be asked."""
+        ...
+
+    def where(self, target: Target) -> str:
+        """Return whom it asks, in words for people: "127.0.0.1:9100"."""
+        ...
+
+    def ask(self, target: Target, others: AbstractSet[int]) -> RuntimeFigures:
+        """Return the figures of now, within `ASK_TIMEOUT_S`. Raises ProbeError.
+
+        `others` are the pids of the further processes of the same service.
+        """
+        ...
+
+    def forget(self, key: ProcessKey) -> None:
+        """Drop what is remembered of a process; an unknown one is no error."""
         ...
