@@ -37,8 +37,11 @@ def run(
     timeout_s: float,
     max_bytes: int,
     environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Outcome:
     """Run a tool to its end; it writes to memory files of bounded size, as a pipe could fill or stay open.
+
+    `pass_fds` are open in the tool under the same numbers.
 
     Raises SourceError when it does not start or takes too long; with all that it has started it is killed.
     """
@@ -51,6 +54,7 @@ def run(
                 stderr=errors,
                 env={"PATH": os.defpath, "LC_ALL": "C", **(environment or {})},
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         except OSError as error:
             raise SourceError(f"{name}: {command[0]} does not start ({error.strerror})") from None
