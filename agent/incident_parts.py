@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,15 @@ from agent.model import (
     Transition,
     Verdict,
 )
+
+_ID_BYTES = 4
+"""Eight hexadecimal digits: enough to be unique among what a state directory keeps."""
+
+
+def identity(*parts: str) -> str:
+    """Return eight hexadecimal digits, the same for the same parts: a repeat cannot become a second."""
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2s(text, digest_size=_ID_BYTES).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

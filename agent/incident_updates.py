@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agent.incident_parts import Acknowledgement, Drift, Withheld
 from agent.incidents import passed_s, reminder_interval_s, told_as
 from agent.model import Subject, Transition
-from agent.units import format_bytes, format_duration
+from agent.units import format_bytes, format_duration, format_utc_clock
 
 if TYPE_CHECKING:
     from agent.incidents import Change, Incident, IncidentOptions
@@ -100,7 +99,7 @@ def speak_up(incident: Incident, until: Instant) -> tuple[Incident, tuple[Change
     withheld = incident.withheld
     if withheld is None or incident.ended or _calm(incident):
         return incident, ()
-    told_until = datetime.fromtimestamp(until.wall_s, UTC).strftime("%H:%M UTC")
+    told_until = format_utc_clock(until.wall_s)
     note = f"silenced until {told_until}"
     grown = incident.lead.verdict.current - withheld.current
     if grown > 0:

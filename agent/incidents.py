@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from agent.incident_parts import (
     Withheld,
     acknowledgement_from,
     drift_from,
+    identity,
     member_from,
     orphaned_from,
     withheld_from,
@@ -31,8 +31,6 @@ from agent.model import (
 )
 from agent.options import Duration, at_least, option
 
-ID_BYTES = 4
-"""Eight hexadecimal digits: enough to be unique among the incidents that a state directory keeps."""
 MAX_REMINDER_FACTOR = 4
 """The time between two reminders doubles up to this many times the configured one."""
 
@@ -249,6 +247,5 @@ def calm_words(subject: Subject) -> str:
 
 
 def incident_id(service: str, subject: Subject, key: ProcessKey, opened_wall_s: float) -> str:
-    """Return eight hexadecimal digits, the same for the same opening: a repeat cannot become a second."""
-    text = "\0".join((service, subject, str(key), repr(opened_wall_s)))
-    return hashlib.blake2s(text.encode("utf-8", "surrogatepass"), digest_size=ID_BYTES).hexdigest()
+    """Return eight hexadecimal digits, the same for the same opening."""
+    return identity(service, subject, str(key), repr(opened_wall_s))

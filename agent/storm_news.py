@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agent.incidents import passed_s, reminder_interval_s
 from agent.model import Alert, Event, Instant, Subject, Transition
 from agent.storms import WINDOW_S, Storm, end
-from agent.units import format_duration
+from agent.units import format_duration, format_utc_clock
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -147,7 +146,7 @@ def _headline(transition: Transition, storm: Storm, entries: Collection[Entry], 
         what = f"{len(entries)} more incidents of one service"
     else:
         what = f"{len(services)} more services {'leak' if leak else 'have incidents'}"
-    began = datetime.fromtimestamp(storm.begun.wall_s, UTC).strftime("%H:%M UTC")
+    began = format_utc_clock(storm.begun.wall_s)
     over = "over: " if transition.ends else ""
     return f"{over}{what} since {began}: {named}"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.incidents import ID_BYTES, passed_s
+from agent.incident_parts import identity
+from agent.incidents import passed_s
 from agent.model import Instant, State
 
 if TYPE_CHECKING:
@@ -132,9 +132,7 @@ def end(storm: Storm, open_ids: Collection[str]) -> Storm:
 
 
 def _begun(entry: Entry, now: Instant) -> Storm:
-    text = f"storm\0{entry.incident_id}\0{now.wall_s!r}"
-    storm_id = hashlib.blake2s(text.encode(), digest_size=ID_BYTES).hexdigest()
-    return Storm(storm_id, begun=now, grown=now)
+    return Storm(identity("storm", entry.incident_id, repr(now.wall_s)), begun=now, grown=now)
 
 
 def _joined(storm: Storm, entry: Entry, now: Instant) -> Storm:

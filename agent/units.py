@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 BYTES = {
@@ -100,3 +101,16 @@ def _three(value: float) -> str:
     if value >= 100 or value == round(value):  # noqa: PLR2004 - three figures
         return f"{value:.0f}"
     return f"{value:.3g}"
+
+
+def format_utc(wall_s: float) -> str:
+    """Return "2027-01-15 08:00 UTC"; the readers of one alert sit in many time zones."""
+    try:
+        return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return "an unknown time"
+
+
+def format_utc_clock(wall_s: float) -> str:
+    """Return "08:00 UTC", for a time whose day is clear."""
+    return format_utc(wall_s).partition(" ")[2]

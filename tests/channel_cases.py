@@ -98,7 +98,8 @@ def _sentry(url: str, http: HttpOptions) -> SentryOptions:
 
 
 def _pagerduty(url: str, http: HttpOptions) -> PagerDutyOptions:
-    return PagerDutyOptions(Secret("PagerDutyRoutingKeySecret0000000"), url, http=http)
+    key, token = Secret("PagerDutyRoutingKeySecret0000000"), Secret("PagerDutyRestTokenSecret")
+    return PagerDutyOptions(key, url, api_token=token, api_url=url, http=http)
 
 
 def _webhook(url: str, http: HttpOptions) -> WebhookOptions:
@@ -208,7 +209,7 @@ HTTP: dict[str, HttpCase] = {
     ),
     "pagerduty": HttpCase(
         _pagerduty,
-        secrets=("PagerDutyRoutingKeySecret0000000",),
+        secrets=("PagerDutyRoutingKeySecret0000000", "PagerDutyRestTokenSecret"),
         path="/v2/enqueue",
         content_type="application/json",
         key=lambda body: str(json.loads(body)["dedup_key"]),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    from agent.secret import Secret
 
 EXPECTED_URL = "an https URL (http only to loopback)"
 
@@ -26,6 +30,11 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def secret_url_problem(value: Secret) -> str | None:
+    """Return what is wrong with an address that may hold a token; None where nothing is."""
+    return url_problem(value.reveal())
 
 
 def url_problem(text: str) -> str | None:

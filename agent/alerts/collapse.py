@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agent.model import Alert, Transition
 from agent.text import one_line
+from agent.units import format_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,15 +55,11 @@ def _told_by(last: Alert, earlier: Sequence[Alert], why: str) -> Alert:
     """Return the last alert with what its note owes to the reader, and what only an earlier one carries."""
     opening = next((alert for alert in earlier if alert.transition is Transition.OPENED), None)
     if opening is not None and last.transition.ends:
-        story = f"opened {_time(opening.at_wall_s)}, over {_time(last.at_wall_s)}"
+        story = f"opened {format_utc(opening.at_wall_s)}, over {format_utc(last.at_wall_s)}"
     else:
         messages = "1 earlier message" if len(earlier) == 1 else f"{len(earlier)} earlier messages"
-        story = f"stands for {messages} since {_time(earlier[0].at_wall_s)}"
+        story = f"stands for {messages} since {format_utc(earlier[0].at_wall_s)}"
     late = f"could not be delivered before: {one_line(why, MAX_WHY_CHARS)}" if why else "told only now"
     note = "; ".join(part for part in (story, late, last.note) if part)
     evidence = last.evidence or next((a.evidence for a in reversed(earlier) if a.evidence), None)
     return replace(last, note=note, evidence=evidence, items=last.items or earlier[-1].items)
-
-
-def _time(wall_s: float) -> str:
-    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%d %H:%M UTC")

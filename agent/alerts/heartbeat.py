@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.alerts.address import url_problem
+from agent.alerts.address import secret_url_problem
 from agent.alerts.answers import demand_success
 from agent.alerts.options import HttpOptions
 from agent.options import Duration, at_least, option
@@ -18,15 +18,11 @@ if TYPE_CHECKING:
 _ADVICE = {404: "no such check, look the address up again", 405: "this address takes no POST"}
 
 
-def _url_problem(value: Secret) -> str | None:
-    return url_problem(value.reveal())
-
-
 @dataclass(frozen=True, slots=True)
 class HeartbeatOptions:
     """Who misses us when we are gone."""
 
-    url: Secret = option(describe="address that expects to be asked regularly", check=_url_problem)
+    url: Secret = option(describe="address that expects to be asked regularly", check=secret_url_problem)
     every_s: Duration = option(
         60.0, key="every", describe="time between two beats", check=at_least(10.0, "at least 10s")
     )

@@ -114,7 +114,9 @@ class PagerDutyChannel:
         ) + path
         body = encoded(payload(alert, self._options), key)
         response = self._http.post(url, body, {"Content-Type": "application/json"})
-        demand_success(response, url, saying=_errors(response, key), advice=_ADVICE)
+        token = self._options.api_token
+        said = _errors(response, key, token.reveal() if token else "")
+        demand_success(response, url, saying=said, advice=_ADVICE)
 
 
 def payload(alert: Alert, options: PagerDutyOptions) -> dict[str, Any]:
@@ -195,11 +197,11 @@ def _details(alert: Alert) -> dict[str, Any]:
     return named | _filled(lists)
 
 
-def _errors(response: Response, key: str) -> str:
-    """Return the errors of `{"status": ..., "message": ..., "errors": [...]}`, without the key."""
+def _errors(response: Response, *secrets: str) -> str:
+    """Return the errors of `{"status": ..., "message": ..., "errors": [...]}`, without our secrets."""
     try:
         answer = json.loads(response.body)
         told = answer.get("errors") or [answer.get("message", "")]
-        return scrubbed("; ".join(str(error) for error in told), key)
+        return scrubbed("; ".join(str(error) for error in told), *secrets)
     except (ValueError, AttributeError, TypeError, RecursionError):
         return ""

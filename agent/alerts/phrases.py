@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 from agent.model import Subject
 from agent.text import MAX_NAME_CHARS, one_line
@@ -57,14 +56,6 @@ def duration(seconds: float) -> str:
         return "an unknown time"
     parts = re.findall(r"(\d+)([a-z]+)", format_duration(seconds))
     return " ".join(f"{number} {_WORD_OF_UNIT.get(unit, unit)}" for number, unit in parts)
-
-
-def utc(wall_s: float) -> str:
-    """Return "2027-01-15 08:00 UTC"; the readers of one alert sit in many time zones."""
-    try:
-        return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return "an unknown time"
 
 
 def name(text: str) -> str:

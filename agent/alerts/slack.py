@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from agent.alerts.address import url_problem
+from agent.alerts.address import secret_url_problem, url_problem
 from agent.alerts.answers import demand_success
 from agent.alerts.options import HttpOptions
 from agent.alerts.slack_blocks import payload
@@ -29,10 +29,6 @@ _ERROR_WORD = re.compile(rb"\s*([a-z_]{1,40})\s*")
 _CHANNEL = re.compile(r"#?[^\s#@<>]{1,80}")
 
 
-def _webhook_problem(value: Secret) -> str | None:
-    return url_problem(value.reveal())
-
-
 def _token_problem(value: Secret) -> str | None:
     return None if value.reveal().isascii() and value.reveal().isprintable() else "a bot token (xoxb-...)"
 
@@ -48,7 +44,7 @@ class SlackOptions:
     ALTERNATIVES: ClassVar[tuple[str, ...]] = ("webhook_url", "token")
     """Exactly one of these secrets is needed; where all that are given are empty, the channel is off."""
 
-    webhook_url: Secret = option(Secret(""), describe="the incoming webhook's URL", check=_webhook_problem)
+    webhook_url: Secret = option(Secret(""), describe="the incoming webhook's URL", check=secret_url_problem)
     http: HttpOptions = option(factory=HttpOptions, describe="time-out, proxy and CA bundle")
     token: Secret = option(
         Secret(""),

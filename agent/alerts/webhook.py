@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.alerts.address import url_problem
+from agent.alerts.address import secret_url_problem
 from agent.alerts.answers import demand_success
 from agent.alerts.message import delivery_id, encoded
 from agent.alerts.options import HttpOptions
@@ -35,10 +35,6 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _OWN_HEADERS = ("content-type", "content-length", "host", "transfer-encoding")
 
 
-def _url_problem(value: Secret) -> str | None:
-    return url_problem(value.reveal())
-
-
 def _headers_problem(value: dict[str, Secret]) -> str | None:
     for name, text in value.items():
         own = name.lower() in _OWN_HEADERS or name.lower().startswith("x-leakwatch-")
@@ -51,7 +47,7 @@ def _headers_problem(value: dict[str, Secret]) -> str | None:
 class WebhookOptions:
     """Where the documents are posted, and what proves that they are ours."""
 
-    url: Secret = option(describe="the address, which may hold a token", check=_url_problem)
+    url: Secret = option(describe="the address, which may hold a token", check=secret_url_problem)
     secret: Secret | None = option(None, describe="signs every request (HMAC-SHA256)")
     headers: dict[str, Secret] = option(
         factory=dict, describe="headers of your own, e.g. Authorization", check=_headers_problem

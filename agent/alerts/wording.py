@@ -17,9 +17,9 @@ from agent.alerts.phrases import (
     hours,
     line,
     name,
-    utc,
 )
 from agent.model import Event
+from agent.units import format_utc
 
 if TYPE_CHECKING:
     from agent.model import Alert, Reason
@@ -93,7 +93,7 @@ def facts(alert: Alert) -> tuple[Fact, ...]:
         Fact("Growth since onset", " ".join([amount(alert.subject, alert.growth), *what(alert)])),
         Fact("Current", amount(alert.subject, alert.current)),
         Fact("Percent of limit", _percent_with_source(alert)),
-        Fact("Duration", f"{duration(alert.duration_s)}, since {utc(alert.since_wall_s)}"),
+        Fact("Duration", f"{duration(alert.duration_s)}, since {format_utc(alert.since_wall_s)}"),
         Fact("Age", _age(alert)),
         Fact("Process", _process(alert)),
         Fact("Evidence", _evidence(alert)),
@@ -108,7 +108,7 @@ def background(alert: Alert) -> tuple[Fact, ...]:
         Fact("Command", line(alert.command)),
         Fact("Labels", line(", ".join(f"{k}={v}" for k, v in alert.labels.items()))),
         Fact("Incident", name(alert.incident_id)),
-        Fact("At", utc(alert.at_wall_s)),
+        Fact("At", format_utc(alert.at_wall_s)),
     )
     return tuple(fact for fact in found if fact.value)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.alerts.wording import RELEASE_LABELS
+from agent.incident_parts import identity
 from agent.model import Alert, Event, Instant, Process, State, Subject, Transition
 from agent.units import format_duration
 
@@ -24,7 +24,6 @@ GATHER_S = 60.0
 """A rolling restart is told as one."""
 AT_MOST_EVERY_S = 300.0
 MAX_ITEMS = 20
-ID_BYTES = 4
 
 
 class _Run(NamedTuple):
@@ -141,7 +140,7 @@ class Changes:
         run = pending.replacements[-1].after
         since_wall_s = now.wall_at(pending.since_t_s)
         return Alert(
-            incident_id=_identity(service, self._host, since_wall_s),
+            incident_id=identity("change", service, self._host, repr(since_wall_s)),
             sequence=1,
             transition=Transition.OPENED,
             event=Event.CHANGE,
@@ -195,8 +194,3 @@ def _items(replacements: Iterable[_Replacement], t_s: float) -> Iterable[str]:
             yield f"command {old.command} -> {new.command}"
         if before.release != after.release:
             yield f"release {before.release or 'none'} -> {after.release or 'none'}"
-
-
-def _identity(service: str, host: str, wall_s: float) -> str:
-    text = "\0".join(("change", service, host, repr(wall_s)))
-    return hashlib.blake2s(text.encode("utf-8", "surrogatepass"), digest_size=ID_BYTES).hexdigest()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.incident_parts import identity
 from agent.model import Alert, Event, Instant, State, Subject, Transition
 from agent.units import format_duration
 
@@ -21,7 +21,6 @@ LEAST_SILENCE_S = 60.0
 MISSED_INTERVALS = 3
 SERVICE = "leakwatch"
 LABEL = "trouble"
-ID_BYTES = 4
 
 
 class Trouble(NamedTuple):
@@ -118,7 +117,7 @@ def channel_trouble(name: str, why: str) -> Trouble:
 
 def _opened(trouble: Trouble, host: str, since_t_s: float, now: Instant) -> Alert:
     return Alert(
-        incident_id=_identity(trouble.what, host, now.wall_s),
+        incident_id=identity(f"watcher-{trouble.what}", host, repr(now.wall_s)),
         sequence=1,
         transition=Transition.OPENED,
         event=Event.WATCHER,
@@ -146,9 +145,3 @@ def _resolved(told: Alert, now: Instant) -> Alert:
         headline=f"Over after {lasted}: {told.headline}",
         note=f"not seen again for {format_duration(CALM_S)}",
     )
-
-
-def _identity(what: str, host: str, opened_wall_s: float) -> str:
-    """Return eight hexadecimal digits, constant for one trouble from its beginning to its end."""
-    text = "\0".join((f"watcher-{what}", host, repr(opened_wall_s)))
-    return hashlib.blake2s(text.encode("utf-8", "surrogatepass"), digest_size=ID_BYTES).hexdigest()
