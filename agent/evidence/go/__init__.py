@@ -1,0 +1,1 @@
+"""What a Go program tells of itself through net/http/pprof, where its entry names the address."""
