@@ -39,6 +39,7 @@ from agent.evidence.worker import CaptureWorker
 from agent.history.lineage import RunStore
 from agent.history.store import HistoryStore, HistoryWriter
 from agent.logs import log_event
+from agent.report.page import page
 from agent.sdnotify import Notifier
 from agent.statedir import STATE_FILE
 from agent.text import one_line
@@ -92,7 +93,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     outbox.write_behind(deliverer.wake)
     deliverer.start()
     stack.callback(deliverer.stop, STOP_TIMEOUT_S)
-    captures = CaptureWorker(Captures(setting.state_dir / CAPTURES, config.evidence))
+    captures = CaptureWorker(Captures(setting.state_dir / CAPTURES, config.evidence, report=page))
     captures.start()
     stack.callback(captures.stop, STOP_TIMEOUT_S)
     hold_s = EVIDENCE_HOLD_S * setting.time_scale

@@ -78,21 +78,14 @@ class ProofByCollection:
 
     def why_not(self, process: Process, held: HeldProcess) -> str:
         """Return why nobody could ask for it."""
-        able = [one for one in self._collectors if one.suits(process, _EVERYTHING)]
-        return (
-            why_none(able, process, held) if able else ""
-        )  # allowed by more than a yes: found out when taken
+        suited = [one for one in self._collectors if one.suits(process, _EVERYTHING)]
+        return _why_none(suited, process, held) if suited else ""
 
     def take(self, taking: Taking) -> None:
         """Collect with the first collector that can, and tell what was taken back of what had grown."""
-        process, held = taking.process, taking.held
-        able = [one for one in self._collectors if one.suits(process, taking.consent)]
-        why = why_none(able, process, held)
-        if why:
-            raise SourceError(f"{NAME}: {why}")
-        collector = next(one for one in able if not one.why_not(process, held))
+        collector = choose(self._collectors, taking.process, taking.held, taking.consent)
         grown = _grown(taking)
-        found = collector.collect(held, taking.options.timeout_s)
+        found = collector.collect(taking.held, taking.options.timeout_s)
         told = verdict(found, grown)
         taking.write(FILE, {"by": collector.name, "verdict": told, **found._asdict()})
         taking.tell(CODE, told)
@@ -105,14 +98,15 @@ class Grown(NamedTuple):
     age_s: float
 
 
-def why_none(collectors: Sequence[Collector], process: Process, held: HeldProcess) -> str:
-    """Return why none of them would work, by the reason of the last; empty where one would."""
-    why = "nobody can ask this runtime for a collection"
-    for one in collectors:
-        why = one.why_not(process, held)
-        if not why:
-            return ""
-    return why
+def choose(
+    collectors: Sequence[Collector], process: Process, held: HeldProcess, consent: Consent
+) -> Collector:
+    """Return the first collector that would work. Raises SourceError with the reason where none would."""
+    suited = [one for one in collectors if one.suits(process, consent)]
+    for one in suited:
+        if not one.why_not(process, held):
+            return one
+    raise SourceError(f"{NAME}: {_why_none(suited, process, held)}")
 
 
 def verdict(found: Collected, grown: Grown | None = None) -> str:
@@ -130,6 +124,16 @@ def verdict(found: Collected, grown: Grown | None = None) -> str:
     if share >= MOSTLY_TAKEN_BACK:
         return f"a full collection took back {of_growth}: a lazy collector, not a leak"
     return f"{begin}, {of_growth}: what is left is still referred to"
+
+
+def _why_none(suited: Sequence[Collector], process: Process, held: HeldProcess) -> str:
+    """Return why none of them would work, by the reason of the last; empty where one would."""
+    why = "nobody can ask this runtime for a collection"
+    for one in suited:
+        why = one.why_not(process, held)
+        if not why:
+            return ""
+    return why
 
 
 def _grown(taking: Taking) -> Grown | None:

@@ -1,0 +1,125 @@
+"""What the files of a capture measure, as named values that two captures are compared by."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agent.evidence.kernel.smaps import Smaps
+from agent.evidence.python import stacks
+from agent.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BYTES = "bytes"
+MAX_NAME_CHARS = 160
+MAX_VALUES = 20_000
+"""Of one table; a heap of a million classes is no table for people."""
+MAX_DEPTH = 12
+MAX_CALLS = 3
+
+_LIBRARY = 2
+"""The origin of a frame of the standard library (agent.evidence.python.stacks)."""
+_PEAKS = ("VmPeak_bytes", "VmHWM_bytes")
+"""What they tell is in the figures that they are the peaks of."""
+_COUNTS = re.compile(r"(?:total_)?(?:pg|workingset_|thp_|zswp|swpin|swpout)|hierarchical_")
+
+
+class Measured(NamedTuple):
+    """One table of a file."""
+
+    title: str
+    unit: str
+    """ "bytes", or what is counted."""
+    values: dict[str, float]
+
+
+def smaps(content: bytes) -> tuple[Measured, ...]:
+    """Read memory by kind of mapping, and what was written to of mapped files."""
+    found = Smaps.from_json(json.loads(content))
+    files = {path: totals.private_dirty_bytes + totals.swap_bytes for path, totals in found.files.items()}
+    return (
+        Measured("memory by kind of mapping", BYTES, {kind: found.held_bytes(kind) for kind in found.kinds}),
+        Measured("mapped files, own pages", BYTES, _floats(files)),
+    )
+
+
+def status(content: bytes) -> tuple[Measured, ...]:
+    """Read threads by name, and the figures of the process and of its cgroup."""
+    found = json.loads(content)
+    sizes = {name: size for name, size in found["status"].items() if name.endswith("_bytes")}
+    memory = {name.removesuffix("_bytes"): size for name, size in sizes.items() if name not in _PEAKS}
+    cgroup = found["cgroup"].get("memory_stat", {})
+    return (
+        Measured("threads by name", "threads", _floats(found["threads"])),
+        Measured("memory of the process", BYTES, _floats(memory)),
+        Measured("memory of its cgroup", BYTES, _floats(_sizes_of_cgroup(cgroup))),
+    )
+
+
+def descriptors(content: bytes) -> tuple[Measured, ...]:
+    """Read descriptors by class and by target."""
+    found = json.loads(content)
+    return (
+        Measured("descriptors by class", "descriptors", _floats(found["classes"])),
+        Measured("descriptors by target", "descriptors", _floats(found["targets"])),
+    )
+
+
+def python_stacks(content: bytes) -> tuple[Measured, ...]:
+    """Read how many threads stand in which calls, innermost first."""
+    threads = stacks.read(json.loads(content))
+    return (Measured("Python threads by stack", "threads", _floats(Counter(map(_calls, threads)))),)
+
+
+def collection(content: bytes) -> tuple[Measured, ...]:
+    """Read the heap that a full collection left."""
+    found = json.loads(content)
+    left = {"in use before": found["before_bytes"], "left after": found["after_bytes"]}
+    return (Measured("heap around a full collection", BYTES, _floats(left)),)
+
+
+def any_figures(name: str) -> Callable[[bytes], tuple[Measured, ...]]:
+    """Return a reader of JSON that is not known: every number in it by its path."""
+
+    def read(content: bytes) -> tuple[Measured, ...]:
+        numbers = dict(_numbers(json.loads(content), (), MAX_DEPTH))
+        sizes = {path: value for path, value in numbers.items() if "bytes" in path}
+        counts = {path: value for path, value in numbers.items() if path not in sizes}
+        return Measured(name, BYTES, sizes), Measured(name, "", counts)
+
+    return read
+
+
+def _sizes_of_cgroup(counters: dict[str, Any]) -> dict[str, Any]:
+    """Return the lines of memory.stat that are sizes, of the whole subtree where there are both.
+
+    Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst.
+    """
+    sizes = {name: value for name, value in counters.items() if not _COUNTS.match(name)}
+    return {name: value for name, value in sizes.items() if f"total_{name}" not in sizes}
+
+
+def _calls(thread: stacks.Thread) -> str:
+    """Return the innermost calls of the application, else those of libraries."""
+    own = [frame for frame in thread.frames if frame.origin < _LIBRARY]
+    return " < ".join(str(frame) for frame in (own or thread.frames)[:MAX_CALLS]) or "no call"
+
+
+def _floats(values: dict[str, Any]) -> dict[str, float]:
+    """Return numbers under printable names. Raises TypeError or ValueError for what is no number."""
+    listed = list(values.items())[:MAX_VALUES]
+    return {one_line(name, MAX_NAME_CHARS): float(value) for name, value in listed}
+
+
+def _numbers(data: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, float]]:
+    if isinstance(data, bool) or depth == 0:
+        return
+    if isinstance(data, int | float):
+        yield one_line(" ".join(path), MAX_NAME_CHARS), float(data)
+    elif isinstance(data, dict):
+        for key, value in list(data.items())[:MAX_VALUES]:
+            yield from _numbers(value, (*path, str(key)), depth - 1)
