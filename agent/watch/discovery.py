@@ -89,6 +89,17 @@ class Discovery:
         self._denied = denied
         return tuple(k.process for k in known.values())
 
+    def process(self, key: ProcessKey) -> Process | None:
+        """Return one live process, looking at no other; None where it has ended, or its pid is another's."""
+        try:
+            stat = parse_stat(_contents(f"{self._root}/{key.pid}/stat", _FILE_BYTES))
+        except (OSError, ValueError):
+            return None
+        if stat.dead or stat.kernel_thread or key != (key.pid, stat.start_ticks, self._boot_id):
+            return None
+        known = self._read(_Seen(key, stat), settled=False)
+        return None if known is None else known.process
+
     def _look(self) -> tuple[list[_Seen], tuple[int, ...]]:
         seen: list[_Seen] = []
         denied: list[int] = []

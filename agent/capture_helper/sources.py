@@ -1,0 +1,75 @@
+"""Sources that fall back on the helper: taken here where the right is there, else by those who have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.capture_helper.client import NAME, HelperAbsentError, HelperError
+from agent.evidence.source import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.capture_helper.client import CaptureHelper
+    from agent.consent import Consent
+    from agent.evidence.kernel.procfs import HeldProcess
+    from agent.evidence.source import Cost, Source
+    from agent.evidence.taking import Taking
+    from agent.model import Process
+
+
+def helped(sources: Iterable[Source], helper: CaptureHelper) -> tuple[Source, ...]:
+    """Return the same sources, each of them with the helper behind it."""
+    return tuple(HelpedSource(source, helper) for source in sources)
+
+
+class HelpedSource:
+    """One source; where nobody helps it is as it was."""
+
+    def __init__(self, source: Source, helper: CaptureHelper) -> None:
+        self._source = source
+        self._helper = helper
+
+    @property
+    def name(self) -> str:
+        """The source's."""
+        return self._source.name
+
+    @property
+    def cost(self) -> Cost:
+        """The source's: what it costs the process is the same whoever takes it."""
+        return self._source.cost
+
+    def suits(self, process: Process, consent: Consent) -> bool:
+        """Whether it can tell anything."""
+        return self._source.suits(process, consent)
+
+    def why_not(self, process: Process, held: HeldProcess) -> str:
+        """Return why neither of the two could take it."""
+        own = self._source.why_not(process, held)
+        if not own:
+            return ""
+        try:
+            theirs = self._helper.why_not(self.name, process.key)
+        except HelperAbsentError:
+            return own
+        except HelperError as error:
+            return _both(own, str(error))
+        return _both(own, theirs) if theirs else ""
+
+    def take(self, taking: Taking) -> None:
+        """Take it here, or let it be taken."""
+        own = self._source.why_not(taking.process, taking.held)
+        if not own:
+            self._source.take(taking)
+            return
+        try:
+            self._helper.take(self._source, taking)
+        except HelperAbsentError:
+            self._source.take(taking)
+        except HelperError as error:
+            raise SourceError(f"{self.name}: {_both(own, str(error))}") from None
+
+
+def _both(own: str, theirs: str) -> str:
+    return own if own == theirs else f"{own}; {NAME}: {theirs}"
