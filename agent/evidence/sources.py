@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.evidence.collection import ProofByCollection
 from agent.evidence.collectors import all_collectors
+from agent.evidence.go.sources import GoHeap, Goroutines
 from agent.evidence.kernel.sources import Descriptors, Mappings, Standing
 from agent.evidence.python import pyspy
 from agent.evidence.python.sources import PythonStacks
@@ -22,6 +23,8 @@ def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[So
     return (
         Mappings(),
         PythonStacks(find_py_spy),
+        GoHeap(),
+        Goroutines(),
         Standing(),
         Descriptors(),
         ProofByCollection(all_collectors()),
