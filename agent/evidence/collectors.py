@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agent.evidence.go.collector import GoCollector
+
 if TYPE_CHECKING:
     from agent.evidence.collection import Collector
 
 
 def all_collectors() -> tuple[Collector, ...]:
     """Return the collectors, for each runtime the gentlest first."""
-    return ()
+    return (GoCollector(),)

@@ -21,13 +21,20 @@ _IN_USE = re.compile(rb"^# HeapAlloc = (\d{1,19})\r?$", re.MULTILINE)
 """What runtime/pprof writes at the end of the text form of the heap profile (writeHeapInternal)."""
 
 
-def fetch_profile(name: str, address: Address, what: str, *, timeout_s: float) -> tuple[bytes, Profile]:
-    """Return a profile as it was sent, and decoded; `name` begins the sentence of a SourceError."""
+def fetch_profile(
+    name: str, address: Address, what: str, *, counting: str, timeout_s: float
+) -> tuple[bytes, Profile]:
+    """Return a profile as it was sent, and decoded; `name` begins the sentence of a SourceError.
+
+    One that does not count what is asked for is refused.
+    """
     raw = _get(name, address, what, timeout_s, MAX_ANSWER_BYTES)
     try:
-        return raw, profile.decode(raw)
+        found = profile.decode(raw)
+        found.column(counting)
     except profile.ProfileError as error:
         raise SourceError(f"{name}: {address} answered with {error}") from None
+    return raw, found
 
 
 def heap_in_use(name: str, address: Address, *, collect: bool, timeout_s: float) -> int:

@@ -49,13 +49,15 @@ class _Served:
         except ValueError as error:
             return str(error)
 
-    def _fetch(self, taking: Taking, what: str) -> Profile:
+    def _fetch(self, taking: Taking, what: str, counting: str) -> Profile:
         """Fetch a profile of exactly this process, and keep it as it was sent. Raises SourceError."""
         why = self.why_not(taking.process, taking.held)
         if why:
             raise SourceError(f"{self.name}: {why}")
         where = self._addresses.of(taking.process.key)
-        raw, profile = fetch_profile(self.name, where, what, timeout_s=taking.options.timeout_s)
+        raw, profile = fetch_profile(
+            self.name, where, what, counting=counting, timeout_s=taking.options.timeout_s
+        )
         taking.write_raw(f"go-{what}.pb.gz", raw)
         return profile
 
@@ -67,7 +69,7 @@ class GoHeap(_Served):
 
     def take(self, taking: Taking) -> None:
         """Sum the heap profile up, and tell the line that holds the memory, or whose memory has grown."""
-        profile = self._fetch(taking, "heap")
+        profile = self._fetch(taking, "heap", "inuse_space")
         changes, age = _compared(taking, "go-heap.json", sites.held_by_site(profile, "inuse_space"))
         _write_table(taking, "go-heap.txt", "bytes in use", changes, format_bytes)
         for line in _heap_lines(changes, age):
@@ -81,7 +83,7 @@ class Goroutines(_Served):
 
     def take(self, taking: Taking) -> None:
         """Count them by where they are and what they wait for, and tell where they have become more."""
-        profile = self._fetch(taking, "goroutine")
+        profile = self._fetch(taking, "goroutine", "goroutine")
         changes, age = _compared(taking, "go-goroutine.json", sites.waiting_by_site(profile))
         _write_table(taking, "go-goroutine.txt", "goroutines", changes, "{:,}".format)
         if not changes:
