@@ -20,6 +20,7 @@ from agent.alerts.sentry import SentryOptions
 from agent.alerts.sentry_checkins import CHECK_IN_EVERY_S, SentryCheckIns
 from agent.clock import Clock
 from agent.config import Config, ConfigError, load
+from agent.daemon.baselines import BaselineRound
 from agent.daemon.changes import Changes
 from agent.daemon.course import course_of_change
 from agent.daemon.finding import Finder
@@ -34,6 +35,7 @@ from agent.daemon.noticing import ChangeNews, Noticer
 from agent.daemon.publish import Publisher
 from agent.daemon.watched import WatchedSet
 from agent.daemon.watcher import Watcher
+from agent.evidence.baselines import Baselines
 from agent.evidence.captures import Captures
 from agent.evidence.worker import CaptureWorker
 from agent.history.lineage import RunStore
@@ -47,7 +49,7 @@ from agent.units import format_duration
 from agent.watch.cgroups import LimitReader
 from agent.watch.discovery import Discovery
 from agent.watch.makeup import Makeup
-from agent.watch.probes.jvm import JvmProbe
+from agent.watch.probes.chosen import ChosenProbes, all_asked
 from agent.watch.processes import Sampler
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CAPTURES = "captures"
+BASELINES = "baselines"
 HISTORY_FILE = "history.db"
 RUNS_FILE = "runs.db"
 AT_START_ONLY = ("state_dir", "host", "log", "evidence", "web", "heartbeat")
@@ -93,7 +96,10 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     outbox.write_behind(deliverer.wake)
     deliverer.start()
     stack.callback(deliverer.stop, STOP_TIMEOUT_S)
-    captures = CaptureWorker(Captures(setting.state_dir / CAPTURES, config.evidence, report=page))
+    baselines = Baselines(setting.state_dir / BASELINES, config.evidence.baseline_budget_bytes)
+    captures = CaptureWorker(
+        Captures(setting.state_dir / CAPTURES, config.evidence, report=page, baselines=baselines)
+    )
     captures.start()
     stack.callback(captures.stop, STOP_TIMEOUT_S)
     hold_s = EVIDENCE_HOLD_S * setting.time_scale
@@ -116,10 +122,12 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     judge = Judge(config, Makeup())
     keeper.course = partial(course_of_change, judge)
     finder = Finder(config, Discovery(), clock)
+    probes = ChosenProbes(all_asked())
+    stack.callback(probes.stop, STOP_TIMEOUT_S)
     parts = Parts(
         clock=clock,
         finder=finder,
-        watched=WatchedSet(Sampler(), LimitReader(), JvmProbe()),
+        watched=WatchedSet(Sampler(), LimitReader(), probes),
         judge=judge,
         memory=_memory(setting, judge, stack),
         lineage=_lineage(setting, judge, stack),
@@ -127,6 +135,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
         changes=ChangeNews(Changes(host), noticer),
         publisher=publisher,
         notifier=notifier,
+        baselines=BaselineRound(config, captures, baselines.taken_t_s),
     )
     daemon = Daemon(config, parts, _reloader(setting, parts, deliverer, noticer, outbox.notes))
     _serve(setting, daemon, stack)
@@ -239,6 +248,7 @@ def _reloader(
         deliverer.replace(channels)
         noticer.reconfigure(config, channels)
         parts.keeper.reconfigure(config, channels)
+        parts.baselines.reconfigure(config)
         parts.judge.reconfigure(config)
         parts.lineage.reconfigure(config)
         parts.publisher.reconfigure(config)

@@ -6,74 +6,134 @@ import http.client
 import socket
 import threading
 from contextlib import closing, suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from agent.units import format_bytes, format_duration
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
 _CHUNK_BYTES = 65536
+_LATE = "no whole answer within {}"
 
 
 class FetchError(Exception):
     """Why there is no page: a sentence that names host and port, nothing else of the address."""
 
 
-class _Address(NamedTuple):
+class Address(NamedTuple):
+    """The parts of an http address."""
+
     host: str
     port: int
     path: str
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 def fetch(url: str, *, timeout_s: float, max_bytes: int) -> bytes:
-    """Return the body that a GET of an http address answers.
+    """Return the body that a GET of an http address answers, as `fetch_into` gets it."""
+    body = bytearray()
+    fetch_into(url, body.extend, timeout_s=timeout_s, max_bytes=max_bytes)
+    return bytes(body)
 
-    `timeout_s` holds for connecting, and once more for asking and reading together, however slowly the
-    server drips; a body longer than `max_bytes` is refused. Raises FetchError, also for what is no address.
+
+def fetch_into(url: str, sink: Callable[[bytes], object], *, timeout_s: float, max_bytes: int) -> None:
+    """Hand the body that a GET of an http address answers to `sink`, in pieces; it must not raise.
+
+    `timeout_s` holds for connecting, asking and reading together, however slowly or endlessly the server
+    sends; only the look-up of a host's name is the resolver's own time. A body longer than `max_bytes` is
+    refused. Raises FetchError, also for what is no address; what `sink` was given then is no page.
     """
-    address = _parse(url)
-    try:
-        line = socket.create_connection((address.host, address.port), timeout_s)
-    except (OSError, ValueError) as error:
-        raise FetchError(f"{address}: {_words(error)}") from None
-    expired = threading.Event()
-    timer = threading.Timer(timeout_s, _end, (line, expired))
-    timer.daemon = True
-    timer.start()
-    try:
-        body = _get(line, address, max_bytes)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        why = f"no whole answer within {format_duration(timeout_s)}" if expired.is_set() else _words(error)
-        raise FetchError(f"{address}: {why}") from None
-    finally:
-        timer.cancel()
-        line.close()
-    if expired.is_set():
-        raise FetchError(f"{address}: no whole answer within {format_duration(timeout_s)}")
-    return body
+    address = parse_address(url)
+    with _Deadline(timeout_s) as deadline:
+        try:
+            with closing(deadline.connect(address)) as line:
+                _get(line, address, sink, max_bytes)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = _LATE.format(format_duration(timeout_s)) if deadline.expired.is_set() else _words(error)
+            raise FetchError(f"{address}: {why}") from None
+    if deadline.expired.is_set():
+        raise FetchError(f"{address}: {_LATE.format(format_duration(timeout_s))}")
 
 
-def _parse(url: str) -> _Address:
+def parse_address(url: str) -> Address:
+    """Return the parts of an http address. Raises FetchError for anything else."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or 80
+        host, port = parts.hostname, parts.port
     except ValueError:
         raise FetchError("not a web address") from None
     if parts.scheme != "http" or not host:
         raise FetchError("not an http:// address")
-    return _Address(host, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(host, http.client.HTTP_PORT if port is None else port, path)
 
 
-def _end(line: socket.socket, expired: threading.Event) -> None:
-    """Wake up whoever reads: a server that drips never runs into the time-out of a single read."""
-    expired.set()
-    with suppress(OSError):
-        line.shutdown(socket.SHUT_RDWR)
+class _Line(socket.socket):
+    """A connection that gives nothing any more once its time is up, also to who finds it always readable."""
+
+    expired: threading.Event
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive as a socket does. Raises TimeoutError once the time is up."""
+        if self.expired.is_set():
+            raise TimeoutError
+        return super().recv_into(*arguments)
 
 
-def _get(line: socket.socket, address: _Address, max_bytes: int) -> bytes:
+class _Deadline:
+    """Ends the newest connection when the time is up: a server that drips never runs into a time-out."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.expired = threading.Event()
+        self._timeout_s = timeout_s
+        self._line: _Line | None = None
+        self._timer = threading.Timer(timeout_s, self._end)
+        self._timer.daemon = True
+
+    def connect(self, address: Address) -> _Line:
+        """Return a connection to the first address of the host that answers. Raises OSError, UnicodeError."""
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        failure: OSError = OSError("no address")
+        for family, kind, protocol, _, place in found:
+            line = _Line(family, kind, protocol)
+            line.expired = self.expired
+            line.settimeout(self._timeout_s)
+            self._line = line
+            try:
+                if self.expired.is_set():
+                    raise TimeoutError
+                line.connect(place)
+            except OSError as error:
+                line.close()
+                failure = error
+            else:
+                return line
+        raise failure
+
+    def _end(self) -> None:
+        self.expired.set()
+        if self._line is not None:
+            with suppress(OSError):
+                self._line.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._timer.join()
+
+
+def _get(line: _Line, address: Address, sink: Callable[[bytes], object], max_bytes: int) -> None:
     connection = http.client.HTTPConnection(address.host, address.port)
     connection.sock = line
     with closing(connection):
@@ -81,15 +141,19 @@ def _get(line: socket.socket, address: _Address, max_bytes: int) -> bytes:
         answer = connection.getresponse()
         if answer.status != http.client.OK:
             raise FetchError(f"{address} answered {answer.status}")
-        body = bytearray()
+        received = 0
         while chunk := answer.read1(_CHUNK_BYTES):
-            body += chunk
-            if len(body) > max_bytes:
+            received += len(chunk)
+            if received > max_bytes:
                 raise FetchError(f"{address}: its page is longer than {format_bytes(max_bytes)}")
-        return bytes(body)
+            sink(chunk)
+        if answer.length:
+            raise FetchError(f"{address}: its page was cut off")
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, http.client.HTTPException):
+        return "it does not speak HTTP"
     return getattr(error, "strerror", None) or (
         "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
     )

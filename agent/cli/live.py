@@ -12,7 +12,7 @@ from agent.daemon.watched import WatchedSet
 from agent.detect.leak import Finding, LeakDetector
 from agent.model import Estimate, Instant, Limit, Process, Reason, Sample, State
 from agent.watch.cgroups import LimitReader
-from agent.watch.probes.jvm import JvmProbe
+from agent.watch.probes.chosen import ChosenProbes
 from agent.watch.processes import Sampler
 from agent.watch.targets import Target
 
@@ -79,7 +79,7 @@ class LiveWatch:
         config = replace(default_config(), poll_interval_s=interval_s)
         self._judge = Judge(config)
         self._detector = LeakDetector(self._judge.rings, config.detection)
-        self._watched = WatchedSet(Sampler(), LimitReader(), JvmProbe())
+        self._watched = WatchedSet(Sampler(), LimitReader(), ChosenProbes())
         self._followed = {process.key: _Followed(process) for process in processes}
         targets = [Target(process.name, process, {}, None) for process in processes]
         for one in self._watched.update(targets, now.t_s)[0]:

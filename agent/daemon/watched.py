@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from agent.model import ProcessKey
     from agent.watch.cgroups import LimitReader
-    from agent.watch.probes.base import Probe
+    from agent.watch.probes.chosen import ChosenProbes
     from agent.watch.processes import Gone, Sampler
 
 LIMIT_EVERY_S = 60.0
@@ -25,8 +25,6 @@ TURNS = 60
 STARTED_BEFORE_US_S = 120.0
 """A process that ran for longer before it was first seen has no start-up to be seen."""
 MINUTE_S = 60.0
-PROBE_AGAIN_S = 300.0
-"""A runtime that could not be read is asked again after this: it may still have been starting."""
 
 
 @dataclass(slots=True)
@@ -41,8 +39,6 @@ class Watched:
     figures: RuntimeFigures | None = None
     verdicts: tuple[Verdict, ...] = ()
     """What the latest poll made of it, one verdict a subject on which there is something to say."""
-    probed: bool = False
-    probe_again_t_s: float = float("-inf")
     collections: list[tuple[float, int]] = field(default_factory=list)
     """Collections so far at the polls of the last two minutes, oldest first."""
 
@@ -75,19 +71,18 @@ class Departure(NamedTuple):
 
 
 class WatchedSet:
-    """Opens, samples and closes; the only owner of the sampler, the limit reader and the probe."""
+    """Opens, samples and closes; the only owner of the sampler, the limit reader and the probes."""
 
-    def __init__(self, sampler: Sampler, limits: LimitReader, jvm: Probe) -> None:
+    def __init__(self, sampler: Sampler, limits: LimitReader, probes: ChosenProbes) -> None:
         self._sampler = sampler
         self._limits = limits
-        self._jvm = jvm
+        self._probes = probes
         self._watched: dict[ProcessKey, Watched] = {}
         self._ended: set[ProcessKey] = set()
         """Who has ended since a selection that still names them."""
         self._targets: Iterable[Target] = ()
         self._turns: list[tuple[float, ProcessKey]] = []
         """When whose limit is to be read: a heap."""
-        self._jvms: dict[ProcessKey, Watched] = {}
         self._keys: frozenset[ProcessKey] = frozenset()
         self.changed: set[ProcessKey] = set()
         """Whose figures or limit are others than when this was last emptied."""
@@ -129,6 +124,8 @@ class WatchedSet:
         opened = [self._open(target, t_s) for key, target in wanted.items() if key not in self._watched]
         for key, target in wanted.items():
             self._watched[key].target = target
+            if not self._probes.follow(target):
+                self._take(self._watched[key], None, t_s)
             self._sampler.note_children(key, target.children)
         return opened, left
 
@@ -141,8 +138,8 @@ class WatchedSet:
                 self._watched[key].sample = seen
                 self.changed.add(key)
         self._read_limits(t_s)
-        for watched in self._jvms.values():
-            self._probe(watched, t_s)
+        for key, figures in self._probes.poll(t_s):
+            self._take(self._watched[key], figures, t_s)
         return ended
 
     def _end(self, key: ProcessKey, gone: Gone) -> Departure:
@@ -154,11 +151,10 @@ class WatchedSet:
     def close(self, key: ProcessKey) -> None:
         """Stop watching one process."""
         self._watched.pop(key, None)
-        self._jvms.pop(key, None)
         self.changed.discard(key)
         self.generation += 1
         self._sampler.close(key)
-        self._jvm.close(key)
+        self._probes.close(key)
 
     def close_all(self) -> None:
         """Stop watching everybody."""
@@ -171,8 +167,6 @@ class WatchedSet:
         watched = Watched(target, started if t_s - started <= STARTED_BEFORE_US_S else t_s)
         self._watched[watched.key] = watched
         heappush(self._turns, (t_s, watched.key))
-        if target.process.runtime == "jvm":
-            self._jvms[watched.key] = watched
         return watched
 
     def _read_limits(self, t_s: float) -> None:
@@ -188,11 +182,8 @@ class WatchedSet:
                     watched.limit = limit
                     self.changed.add(key)
 
-    def _probe(self, watched: Watched, t_s: float) -> None:
-        if not watched.probed and t_s >= watched.probe_again_t_s:
-            watched.probed = self._jvm.open(watched.target.process)
-            watched.probe_again_t_s = t_s + PROBE_AGAIN_S
-        figures = self._jvm.read(watched.key) if watched.probed else None
+    def _take(self, watched: Watched, figures: RuntimeFigures | None, t_s: float) -> None:
+        """Take over what a runtime tells of its heap now."""
         if figures != watched.figures:
             watched.figures = figures
             self.changed.add(watched.key)

@@ -12,7 +12,7 @@ from agent.drill.steps import DrillError
 from agent.incidents import Observation
 from agent.model import Instant, State, Subject
 from agent.watch.cgroups import LimitReader
-from agent.watch.probes.jvm import JvmProbe
+from agent.watch.probes.chosen import ChosenProbes
 from agent.watch.processes import Sampler
 from agent.watch.targets import Target
 
@@ -39,7 +39,7 @@ class FastWatch:
         self.incident: Incident | None = None
         self._options = config.incidents
         self._judge = Judge(config)
-        self._set = WatchedSet(Sampler(), LimitReader(), JvmProbe())
+        self._set = WatchedSet(Sampler(), LimitReader(), ChosenProbes())
         opened, _ = self._set.update([Target(SERVICE, process, {}, None)], start.t_s)
         self._one = opened[0]
         self._judge.open(process.key, self._one.birth_t_s)

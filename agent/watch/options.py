@@ -34,6 +34,10 @@ class WatchEntry:
     thresholds: Thresholds | None = option(None, describe="instead of the general ones")
     channels: tuple[str, ...] | None = option(None, describe="instead of the routes")
     snapshots: bool | None = option(None, describe="evidence for this service on or off")
+    metrics: str | None = option(
+        None, describe="address of its Prometheus or expvar page; {port} stands for each process's own port"
+    )
+    heap_metric: str | None = option(None, describe="the metric there that tells its heap in bytes")
     allow: Consent = option(factory=Consent, describe="what evidence may do beyond looking")
 
 

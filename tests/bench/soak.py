@@ -32,7 +32,7 @@ from agent.recording import Recording
 from agent.replay import Replay, ReplayOptions
 from agent.watch.cgroups import LimitReader
 from agent.watch.discovery import Discovery
-from agent.watch.probes.jvm import JvmProbe
+from agent.watch.probes.chosen import ChosenProbes
 from agent.watch.processes import Gone, Polled, Sampler
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class _Run:
         self._each_poll = each_poll
         self._population = Population(plan.processes, rig.clock.now().t_s)
         self._finder = _Finder(load(rig.config_path, {}), rig.clock, self._population)
-        watched = WatchedSet(_Sampler(self._population), LimitReader(), JvmProbe())
+        watched = WatchedSet(_Sampler(self._population), LimitReader(), ChosenProbes())
         rig.daemon = rig.rebuild(finder=self._finder, watched=watched)
         self._watched = plan.processes + plan.real
         self._told = 0

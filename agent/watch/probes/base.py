@@ -1,4 +1,4 @@
-"""What every probe of a runtime answers, and the two ports: one that reads at once, one that asks a server."""
+"""What every probe of a runtime answers; one port for those that read at once, one for those that ask."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RuntimeFigures(NamedTuple):
     limit_bytes: int | None
     """The most its heap may grow to, e.g. -Xmx."""
     garbage: bool = False
-    """`heap_bytes` holds what has died since the newest collection: its floors tell, a single figure does not."""
+    """`heap_bytes` holds what has died since the newest collection: its floors count, no single figure."""
 
 
 class Probe(Protocol):
@@ -52,9 +52,10 @@ class Probe(Protocol):
 
 
 class Asked(Protocol):
-    """Gets the figures of processes from a server. `ask` runs on threads of its own, never twice for one process.
+    """Gets the figures of processes from a server.
 
-    The other methods are called on the thread that polls: they look at no process and ask nobody.
+    `ask` runs on threads of its own, for one process never twice at a time. The other methods are called on
+    the thread that polls: they look at no process and ask nobody.
     """
 
     def suits(self, target: Target) -> bool:
