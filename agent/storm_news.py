@@ -96,7 +96,8 @@ def _news(storm: Storm, now: Instant, options: IncidentOptions) -> News | None:
     if storm.told is None:
         return _said(Transition.OPENED, storm, now, "")
     since_told_s = passed_s(storm.told, now)
-    if all(entry.over for entry in storm.entries):
+    over = all(entry.over for entry in storm.entries)
+    if over and not storm.rages(now):  # what opens until then belongs to it: no storm for each of a crash loop
         lasted = format_duration(passed_s(storm.begun, now))
         note = f"all {len(storm.entries)} incidents of the storm are over, {lasted} after it began"
         return _said(Transition.RESOLVED, storm, now, note)
@@ -106,7 +107,7 @@ def _news(storm: Storm, now: Instant, options: IncidentOptions) -> News | None:
         note = f"{len(fresh)} more since the last message"
         return _said(Transition.UPDATED, storm, now, note)
     due = since_told_s >= reminder_interval_s(storm.reminders, options)
-    if due and not fresh and not storm.acknowledged:
+    if due and not over and not fresh and not storm.acknowledged:
         left = sum(not entry.over for entry in storm.entries)
         note = f"{left} of {len(storm.entries)} incidents of the storm are still open"
         return _said(Transition.REMINDED, replace(storm, reminders=storm.reminders + 1), now, note)
