@@ -97,7 +97,7 @@ def _news(storm: Storm, now: Instant, options: IncidentOptions) -> News | None:
         return _said(Transition.OPENED, storm, now, "")
     since_told_s = passed_s(storm.told, now)
     over = all(entry.over for entry in storm.entries)
-    if over and not storm.rages(now):  # what opens until then belongs to it: no storm for each of a crash loop
+    if over and not storm.rages(now):  # what opens until then belongs to it, as in a crash loop
         lasted = format_duration(passed_s(storm.begun, now))
         note = f"all {len(storm.entries)} incidents of the storm are over, {lasted} after it began"
         return _said(Transition.RESOLVED, storm, now, note)
