@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -30,6 +31,10 @@ _PROCESS = {
     "runtime": "Runtime",
     "key": "Identity",
 }
+
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What may stand in a command that people copy."""
 
 
 def tiles(alert: Alert) -> Element | None:
@@ -70,9 +75,10 @@ def next_steps(summary: Mapping[str, Any], alert: Alert | None) -> Element | Non
     advice = runbook.advice(alert) if alert is not None else ""
     pid = str(alert.pid) if alert is not None else _pid(summary)
     label = alert.incident_id if alert is not None else text(summary, "label")
+    label = label if _LABEL.fullmatch(label) else ""
     commands = [f"leakwatch dump {pid}"] if pid != "?" else []
     commands += [f"leakwatch diff {label}"] if label else []
-    if alert is not None:
+    if alert is not None and label:
         commands += [f"leakwatch incidents {label}", f"leakwatch ack {label}"]
     over = alert is not None and alert.transition.ends
     if over or not (advice or commands):
