@@ -210,6 +210,8 @@ def _entry(walk: Walk, located: Located) -> None:
     service = located.value.service
     if not service.strip() or not service.isprintable() or len(service) > MAX_SERVICE_CHARS:
         _refuse(walk, located, "service", f"a printable name of 1 to {MAX_SERVICE_CHARS} characters")
+    if located.value.heap_metric is not None and located.value.metrics is None:
+        _refuse(walk, located, "heap_metric", "metrics beside it", "none")
 
 
 def _route(walk: Walk, located: Located) -> None:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agent.consent import Consent
 from agent.detect.options import Thresholds
 from agent.options import Size, at_least, option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]|\{port\}"
+_PAGE = re.compile(rf"http://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:({_PORT}))?(/[!-~]*)?")
+"""Without user and password: none are sent."""
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}")
+
+
+def _fits(pattern: re.Pattern[str], expected: str) -> Callable[[str | None], str | None]:
+    """Return a check that refuses a text that is not all of the pattern, with the words given."""
+    return lambda text: None if text is None or pattern.fullmatch(text) else expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +50,15 @@ class WatchEntry:
     channels: tuple[str, ...] | None = option(None, describe="instead of the routes")
     snapshots: bool | None = option(None, describe="evidence for this service on or off")
     metrics: str | None = option(
-        None, describe="address of its Prometheus or expvar page; {port} stands for each process's own port"
+        None,
+        describe="address of its Prometheus or expvar page; {port} stands for each process's own port",
+        check=_fits(_PAGE, "an address such as http://127.0.0.1:9100/metrics"),
     )
-    heap_metric: str | None = option(None, describe="the metric there that tells its heap in bytes")
+    heap_metric: str | None = option(
+        None,
+        describe="the metric there that tells its heap in bytes",
+        check=_fits(_METRIC, "the name of a metric, without labels"),
+    )
     allow: Consent = option(factory=Consent, describe="what evidence may do beyond looking")
 
 
