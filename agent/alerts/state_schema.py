@@ -117,8 +117,9 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:
+    """Return the tables that hold something to keep; a full disk or a kill can leave `room` behind."""
     query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    return [name for (name,) in connection.execute(query)]
+    return [name for (name,) in connection.execute(query) if name != "room"]
 
 
 def count_pending(connection: sqlite3.Connection) -> int:

@@ -318,3 +318,20 @@ def test_a_corrupt_state_is_a_trouble_for_an_hour_and_one_in_memory_until_it_is_
             (told,) = outbox.troubles(clock.now())
             assert "kept in memory" in told
         assert outbox.troubles(clock.now()) == ()
+
+
+def test_room_that_was_being_taken_at_a_kill_is_in_nobodys_way(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    Outbox(path).close()
+    with closing(sqlite3.connect(path)) as killed:
+        killed.execute("CREATE TABLE room (content BLOB)")
+    with closing(Outbox(path)) as outbox:
+        with another_writer(path):
+            record(outbox, alerts()[0])
+            assert outbox.adrift
+        assert waiting(outbox) == [1]
+        assert not outbox.adrift
+        outbox._file.keep_room()  # noqa: SLF001 - what the thread that writes does
+    with closing(sqlite3.connect(path)) as later:
+        assert later.execute("SELECT count(*) FROM sqlite_master WHERE name = 'room'").fetchone() == (0,)
+        assert later.execute("PRAGMA freelist_count").fetchone()[0] > 200
