@@ -210,6 +210,7 @@ class IncidentKeeper:
         options = self._config.incidents
         recent = (self._ended or {}).items()
         self._ended = {k: v for k, v in recent if incident_rules.may_relapse(v, now, options)}
+        self._teller.follow_up(now)
         self._teller.settle({i.incident_id for i in self._open.values()}, now)
 
     def save_all(self, now: Instant) -> None:

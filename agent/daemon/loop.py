@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.clock import Clock, monotonic_usec
+from agent.daemon.baselines import BaselineRound
 from agent.daemon.finding import Finder
 from agent.daemon.judge import Judge
 from agent.daemon.keeper import IncidentKeeper
@@ -47,6 +48,7 @@ class Parts:
     changes: ChangeNews
     publisher: Publisher
     notifier: Notifier
+    baselines: BaselineRound
 
 
 class Daemon:
@@ -114,6 +116,7 @@ class Daemon:
         parts.keeper.release(parts.lineage.take_over(), now)
         parts.keeper.finish(now, parts.lineage.holds)
         parts.changes.look(watched, now, parts.watched.generation)
+        parts.baselines.look(watched, now, parts.watched.generation)
         took_s = parts.clock.now().t_s - now.t_s
         parts.publisher.completed(now, took_s, watched, selection)
 

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent import storm_news, storms
 from agent.alerts.first_line import first_line
 from agent.alerts.routing import channels_for, quiet_until
+from agent.consent import Consent
+from agent.daemon.follow_ups import FollowUps
 from agent.daemon.lines import log_change, log_silence, log_storm
 from agent.daemon.view import growing
+from agent.evidence.source import Tier
+from agent.evidence.worker import Order
 from agent.incident_rules import withhold
 from agent.model import State, Transition
 from agent.silences import silence_of
@@ -74,7 +78,9 @@ class Teller:
         self._captures = captures
         self._wake = wake
         self._hold_s = hold_s
-        self._evidence: dict[str, Evidence] = {}
+        self._evidence: dict[str, Evidence | None] = {}
+        """The newest of each open incident of which any was asked for."""
+        self._follow_ups = FollowUps()
         self.last_alert_wall_s: dict[str, float] = {}
         self.course: Callable[[Change], tuple[tuple[float, float], ...]] = lambda _: ()
         """Tells the growth that an alert draws."""
@@ -93,6 +99,7 @@ class Teller:
     def forget(self, incident_id: str) -> None:
         """Let go of what is known of an incident that is over."""
         self._evidence.pop(incident_id, None)
+        self._follow_ups.forget(incident_id)
 
     def hear_silences(self, silences: Collection[Silence], now: Instant) -> None:
         """Take over the silences that are stored; those that are over are forgotten."""
@@ -116,7 +123,8 @@ class Teller:
         """Store a transition with its deliveries; return the incident as it is then."""
         alert = self._alert(change, about)
         to = self._addressed(change, alert, about, now)
-        capture = self._wants_evidence(change, about.entry)
+        tier = self._tier(change, about.entry)
+        capture = tier is not None
         self._outbox.record(
             to.incident,
             [(name, alert) for name in to.names],
@@ -136,7 +144,8 @@ class Teller:
             storm=to.incident.storm,
             silenced_until_wall_s=silenced_until_wall_s,
         )
-        self._capture(change, now, wanted=capture)
+        if tier is not None:
+            self._capture(change, now, alert, tier, about.entry)
         self._wake()
         return to.incident
 
@@ -226,24 +235,47 @@ class Teller:
         log_storm(news, names)
         self._wake()
 
-    def _capture(self, change: Change, now: Instant, *, wanted: bool) -> None:
-        if wanted and self._captures is not None:
-            incident = change.incident
-            job = f"{incident.incident_id}/{incident.sequence}"
-            self._captures.submit(job, change.lead.process, incident.incident_id, now, self._captured)
+    def follow_up(self, now: Instant) -> None:
+        """Take the second look where the first could not be compared with anything."""
+        if self._captures is not None:
+            for order in self._follow_ups.due(now, self._captures.unpaired):
+                self._captures.submit(order, self._followed)
+
+    def _capture(
+        self, change: Change, now: Instant, alert: Alert, tier: Tier, entry: WatchEntry | None
+    ) -> None:
+        if self._captures is None:
+            return
+        incident = change.incident
+        job = f"{incident.incident_id}/{incident.sequence}"
+        consent = entry.allow if entry else Consent()
+        order = Order(job, change.lead.process, incident.incident_id, now, consent, tier, alert)
+        self._evidence.setdefault(incident.incident_id, None)
+        if tier >= Tier.MEDIUM:
+            self._follow_ups.plan(order, self._config.evidence.cooldown_s)
+        self._captures.submit(order, self._captured)
 
     def _captured(self, job: str, evidence: Evidence) -> None:
         """Release the waiting alerts; runs on the thread that took the evidence."""
         incident_id, sequence = job.split("/")
-        self._evidence[incident_id] = evidence
+        known = self._evidence.get(incident_id)
+        if incident_id in self._evidence and (evidence.directory or known is None):
+            self._evidence[incident_id] = evidence
         self._outbox.release(incident_id, int(sequence), evidence)
         self._wake()
 
-    def _wants_evidence(self, change: Change, entry: WatchEntry | None) -> bool:
+    def _followed(self, job: str, evidence: Evidence) -> None:
+        """Take over a second look; one that found nothing, as the process has ended, tells nothing."""
+        if evidence.directory:
+            self._captured(job, evidence)
+
+    def _tier(self, change: Change, entry: WatchEntry | None) -> Tier | None:
+        """Return how much evidence a transition is worth; None for none."""
         wanted = self._config.snapshots if entry is None or entry.snapshots is None else entry.snapshots
-        grave = change.incident.state is State.CRITICAL
         possible = self._config.evidence.enabled and self._captures
-        return bool(wanted and possible) and change.transition in _LOUD and grave
+        if not (wanted and possible and change.transition in _LOUD):
+            return None
+        return Tier.MEDIUM if change.incident.state is State.CRITICAL else Tier.CHEAP
 
     def _note_alert(self, service: str, wall_s: float) -> None:
         """Note when people were last told of a service; the oldest of very many are forgotten."""

@@ -7,14 +7,19 @@ import logging
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.consent import Consent
-from agent.evidence.folder import CaptureFolder, CaptureFolders, FolderError
+from agent.evidence import governor, pressure
+from agent.evidence.folder import REPORT, SUMMARY, CaptureFolder, CaptureFolders, FolderError
+from agent.evidence.governor import Bounds
 from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
+from agent.evidence.redaction import redact
 from agent.evidence.source import SourceError, Tier
 from agent.evidence.sources import all_sources
 from agent.evidence.taking import Before, Taking
+from agent.evidence.turn import TakenError, our_turn
 from agent.logs import log_event
 from agent.model import Evidence
 from agent.text import one_line
@@ -22,26 +27,36 @@ from agent.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
     from typing import Any
 
+    from agent.evidence.baselines import Baselines
+    from agent.evidence.governor import Conditions
     from agent.evidence.options import EvidenceOptions
     from agent.evidence.source import Source
     from agent.model import Alert, Instant, Process, ProcessKey
 
     Report = Callable[[dict[str, Any], Alert | None], bytes]
     """Makes the page of a capture out of what `evidence.json` holds and the alert that it was taken for."""
+    Look = Callable[[HeldProcess, int], Conditions]
+    """Reads what there is for a process, given the bytes that may still be written."""
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the files' form, kept in evidence.json."""
 NO_CONSENT = Consent()
-REPORT = "report.html"
+
+
+class _Recent(NamedTuple):
+    """The newest capture of a process."""
+
+    t_s: float
+    tier: Tier
+    evidence: Evidence
 
 
 class Captures:
-    """Takes captures, one at a time, and keeps them under `directory` within the budget."""
+    """Takes captures, one at a time on the host, and keeps them under `directory` within the budget."""
 
     def __init__(
         self,
@@ -49,12 +64,18 @@ class Captures:
         options: EvidenceOptions,
         sources: Sequence[Source] | None = None,
         report: Report | None = None,
+        baselines: Baselines | None = None,
+        look: Look = pressure.look,
     ) -> None:
         self._folders = CaptureFolders(directory)
         self._options = options
+        self._bounds = Bounds(options.max_pause_s, options.max_heavy_pause_s, options.disk_budget_bytes)
         self._sources = all_sources() if sources is None else sources
         self._report = report
-        self._recent: dict[ProcessKey, tuple[float, Evidence]] = {}
+        self._baselines = baselines
+        self._look = look
+        self._recent: dict[ProcessKey, _Recent] = {}
+        self._unpaired: set[ProcessKey] = set()
 
     def capture(
         self,
@@ -69,88 +90,177 @@ class Captures:
         """Take what can be taken of a process; what cannot is a sentence in `missing`. Never raises.
 
         Nothing above `tier` is taken. `alert` is what it is taken for, told by the page (report.html).
-        Within the cooldown of a process the earlier capture is given again.
+        Within the cooldown of a process the earlier capture is given again, if it was no lesser one.
         """
-        earlier = self._within_cooldown(process.key, now)
+        earlier = self._within_cooldown(process.key, now, tier)
         if earlier is not None:
             return earlier
+
+        def take() -> Evidence:
+            with HeldProcess(process.key) as held, self._folders.create(label, now.wall_s) as folder:
+                taking = self._taking(process, held, folder, now, consent)
+                return self._fill(taking, folder, range(1, tier + 1), alert)
+
+        evidence = self._guarded(label, take)
+        if evidence.directory:
+            self._recent[process.key] = _Recent(now.t_s, tier, evidence)
+        return evidence
+
+    def deepen(
+        self,
+        process: Process,
+        evidence: Evidence,
+        now: Instant,
+        *,
+        consent: Consent,
+        alert: Alert | None = None,
+    ) -> Evidence:
+        """Add what is heavy to a capture; return what is known then. Never raises.
+
+        It may take minutes: a source of that tier says for how long.
+        """
+        path = Path(evidence.directory)
+
+        def take() -> Evidence:
+            with HeldProcess(process.key) as held, self._folders.reopen(path, evidence.files) as folder:
+                taking = self._taking(process, held, folder, now, consent)
+                taking.missing += evidence.missing
+                return self._fill(taking, folder, (Tier.HEAVY,), alert, evidence.gist)
+
+        added = self._guarded(path.parent.name, take)
+        if not added.directory:
+            return replace(evidence, missing=(*evidence.missing, *added.missing))
+        recent = self._recent.get(process.key)
+        if recent is not None and recent.evidence.directory == added.directory:
+            self._recent[process.key] = _Recent(recent.t_s, Tier.HEAVY, added)
+        return added
+
+    def wants_heavy(self, process: Process, consent: Consent) -> bool:
+        """Whether there is anything heavy to be taken of a process, and it is allowed."""
+        return consent.heavy and any(
+            source.cost.tier is Tier.HEAVY and source.suits(process, consent) for source in self._sources
+        )
+
+    def unpaired(self, key: ProcessKey) -> bool:
+        """Whether the newest capture of a process could not tell what grew: a later one will."""
+        return key in self._unpaired
+
+    def baseline(self, process: Process, now: Instant, consent: Consent = NO_CONSENT) -> None:
+        """Take what later captures are compared with, unless others are being taken. Never raises."""
+        if self._baselines is not None:
+            self._baselines.take(process, now, consent, self._sources, self._options, self._look)
+
+    def _guarded(self, label: str, take: Callable[[], Evidence]) -> Evidence:
+        """Take a capture in its turn; why there is none is a sentence."""
         try:
-            evidence = self._capture(process, label, now, consent, tier, alert)
-        except (ProcessGoneError, FolderError) as error:
+            self._folders.make(label)
+            with our_turn(self._folders.directory, self._options.timeout_s):
+                return take()
+        except (ProcessGoneError, FolderError, TakenError) as error:
             return Evidence("", missing=(str(error),))
         except OSError as error:
             return Evidence("", missing=(f"captures: {one_line(str(error))}",))
         except Exception as error:  # noqa: BLE001 - evidence never costs the alert
             log_event(logger, "refused", level=logging.ERROR, capture=label, error=repr(error))
             return Evidence("", missing=(f"captures: failed with {type(error).__name__}",))
-        if evidence.directory:
-            self._recent[process.key] = (now.t_s, evidence)
-        return evidence
 
-    def _within_cooldown(self, key: ProcessKey, now: Instant) -> Evidence | None:
+    def _within_cooldown(self, key: ProcessKey, now: Instant, tier: Tier) -> Evidence | None:
         cooldown_s = self._options.cooldown_s
-        self._recent = {k: taken for k, taken in self._recent.items() if 0 <= now.t_s - taken[0] < cooldown_s}
-        if key not in self._recent:
+        self._recent = {k: one for k, one in self._recent.items() if 0 <= now.t_s - one.t_s < cooldown_s}
+        recent = self._recent.get(key)
+        if recent is None or recent.tier < tier:
             return None
-        taken_t_s, evidence = self._recent[key]
-        age, cooldown = format_duration(now.t_s - taken_t_s), format_duration(cooldown_s)
+        age, cooldown = format_duration(now.t_s - recent.t_s), format_duration(cooldown_s)
         note = f"a newer capture: this one is {age} old, the next is taken after {cooldown}"
-        return replace(evidence, missing=(*evidence.missing, note))
+        return replace(recent.evidence, missing=(*recent.evidence.missing, note))
 
-    def _capture(
+    def _taking(
+        self, process: Process, held: HeldProcess, folder: CaptureFolder, now: Instant, consent: Consent
+    ) -> Taking:
+        def before(name: str) -> Before | None:
+            return self._before(folder, process.key, name, now)
+
+        return Taking(process, held, folder, now, self._options, consent, before)
+
+    def _fill(
         self,
-        process: Process,
-        label: str,
-        now: Instant,
-        consent: Consent,
-        tier: Tier,
+        taking: Taking,
+        folder: CaptureFolder,
+        tiers: Sequence[int],
         alert: Alert | None,
+        told: Sequence[str] = (),
     ) -> Evidence:
-        with HeldProcess(process.key) as held, self._folders.create(label, now.wall_s) as folder:
+        """Take every source of these tiers and write page and summary; `told` is what was found before."""
+        try:
+            for source in self._sources:
+                self._take(source, taking, tiers)
+            taking.held.check()
+        except ProcessGoneError as error:
+            taking.missing.append(f"{error} during the capture")
+        self._note_pairs(taking)
+        if folder.files:
+            self._finish(taking, folder, alert, told)
+        found = taking.evidence()
+        return replace(found, gist=_joined(told, found.gist))
 
-            def before(name: str) -> Before | None:
-                return self._before(folder, process.key, name, now)
+    def _note_pairs(self, taking: Taking) -> None:
+        key = taking.process.key
+        self._unpaired = {k for k in self._unpaired if k in self._recent} - {key}
+        if taking.unpaired:
+            self._unpaired.add(key)
 
-            taking = Taking(process, held, folder, now, self._options, consent, before)
-            try:
-                self._take_all(taking, tier)
-                held.check()
-            except ProcessGoneError as error:
-                taking.missing.append(f"{error} during the capture")
-            if folder.files:
-                self._finish(taking, label, alert)
-        return taking.evidence()
+    def _take(self, source: Source, taking: Taking, tiers: Sequence[int]) -> None:
+        """Take one source if it may be; why it was not is noted. Raises ProcessGoneError."""
+        if source.cost.tier not in tiers or not source.suits(taking.process, taking.consent):
+            return
+        taking.held.check()
+        unpaired = taking.unpaired
+        try:
+            why = self._refusal(source, taking, max(tiers))
+            if why:
+                raise SourceError(f"{source.name}: {why}")  # noqa: TRY301 - told as its own failure would be
+            source.take(taking)
+        except SourceError as error:
+            taking.held.check()
+            taking.missing.append(str(error))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            taking.held.check()
+            taking.missing.append(f"{source.name}: {one_line(str(error) or type(error).__name__)}")
+        if source.cost.tier is not Tier.MEDIUM:
+            taking.unpaired = unpaired  # a cheap look compares with the next one anyway
 
-    def _take_all(self, taking: Taking, tier: Tier) -> None:
-        for source in self._sources:
-            if source.suits(taking.process, taking.consent) and source.cost.tier <= tier:
-                _take(source, taking)
+    def _refusal(self, source: Source, taking: Taking, most: int) -> str:
+        """Return why the governor does not let a source be taken. Raises OSError, ProcessGoneError."""
+        if governor.free_of_cost(source.cost):
+            return ""
+        conditions = self._look(taking.held, self._folders.free_bytes())
+        if governor.tier_of(source.cost, conditions.heap_bytes) > most:
+            pause = format_duration(governor.pause_s(source.cost, conditions.heap_bytes))
+            return f"would hold the process for about {pause}: taken when a leak turns critical"
+        if source.cost.tier is not Tier.CHEAP and (why := source.why_not(taking.process, taking.held)):
+            return why
+        refused = governor.refusal(source.cost, conditions, self._bounds)
+        return f"not taken, {refused}" if refused else ""
 
     def _before(self, folder: CaptureFolder, key: ProcessKey, name: str, now: Instant) -> Before | None:
-        """Return a file of the first capture of this incident that saw the same process."""
+        """Return a file of the first capture of this incident that saw the process, else of its baseline."""
         for summary, content in self._folders.earlier(folder, name):
             with suppress(ValueError, KeyError, TypeError):  # cut off by a full disk, or of another version
                 told = json.loads(summary)
                 if told["process"]["key"] == str(key):
                     return Before(content, now.t_s - float(told["taken_t_s"]))
-        return None
+        return None if self._baselines is None else self._baselines.before(key, name, now)
 
-    def _finish(self, taking: Taking, label: str, alert: Alert | None) -> None:
-        """Write the page and the summary, then make room: the newest capture is worth more than old ones."""
-        process, when = taking.process, datetime.fromtimestamp(taking.now.wall_s, UTC)
-        summary = {
-            "schema": SCHEMA,
-            "taken_at": when.isoformat(timespec="seconds"),
-            "taken_t_s": taking.now.t_s,
-            "label": label,
-            "process": asdict(process) | {"key": str(process.key)},
-            "gist": list(taking.evidence().gist),
-            "missing": taking.missing,
-            "files": taking.folder.files,
-        }
-        self._write_report(taking, summary, alert)
+    def _finish(
+        self, taking: Taking, folder: CaptureFolder, alert: Alert | None, told: Sequence[str]
+    ) -> None:
+        """Write page and summary, then make room: the newest capture is worth more than old ones."""
+        label = folder.path.parent.name
+        summary = self._summary(taking, label, told)
+        self._write_report(taking, folder, summary, alert)
         try:
-            taking.write("evidence.json", summary)
+            summary["files"] = [name for name in folder.files if name != SUMMARY]
+            folder.replace(SUMMARY, json.dumps(summary, indent=1).encode("utf-8", "backslashreplace"))
             removed = self._folders.keep_within(self._options.disk_budget_bytes, label)
         except (OSError, FolderError) as error:
             taking.missing.append(f"captures: {one_line(str(error))}")
@@ -158,23 +268,31 @@ class Captures:
         if removed:
             log_event(logger, "evidence", removed=len(removed), why="disk budget")
 
-    def _write_report(self, taking: Taking, summary: dict[str, Any], alert: Alert | None) -> None:
+    def _summary(self, taking: Taking, label: str, told: Sequence[str]) -> dict[str, Any]:
+        process, when = taking.process, datetime.fromtimestamp(taking.now.wall_s, UTC)
+        command = process.command if self._options.arguments else redact(process.command)
+        return {
+            "schema": SCHEMA,
+            "taken_at": when.isoformat(timespec="seconds"),
+            "taken_t_s": taking.now.t_s,
+            "label": label,
+            "process": asdict(process) | {"key": str(process.key), "command": command},
+            "gist": list(_joined(told, taking.evidence().gist)),
+            "missing": taking.missing,
+            "files": [name for name in taking.folder.files if name not in (SUMMARY, REPORT)],
+        }
+
+    def _write_report(
+        self, taking: Taking, folder: CaptureFolder, summary: dict[str, Any], alert: Alert | None
+    ) -> None:
         """Write the page; one that cannot be made costs a sentence, not the capture."""
         if self._report is None:
             return
         try:
-            taking.write_raw(REPORT, self._report(summary, alert))
+            folder.replace(REPORT, self._report(summary, alert))
         except Exception as error:  # noqa: BLE001 - made of what programs of others have said
             taking.missing.append(f"report: {one_line(str(error) or type(error).__name__)}")
 
 
-def _take(source: Source, taking: Taking) -> None:
-    """Take one source; its failure is noted. Raises ProcessGoneError."""
-    try:
-        source.take(taking)
-    except SourceError as error:
-        taking.held.check()
-        taking.missing.append(str(error))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        taking.held.check()
-        taking.missing.append(f"{source.name}: {one_line(str(error) or type(error).__name__)}")
+def _joined(told: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*found, *told)))

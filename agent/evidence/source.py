@@ -40,6 +40,8 @@ class Cost:
     """For how long the process stands still, for each GB of its heap."""
     disk_per_heap: float = 0.0
     """What is written to the disk, for each byte of its heap."""
+    baseline: bool = False
+    """Worth taking of a sound process too, to be compared with: some kilobytes, in some milliseconds."""
 
 
 class SourceError(Exception):

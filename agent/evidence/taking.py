@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 
 from agent.consent import Consent
-from agent.evidence.folder import CaptureFolder
 from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.options import EvidenceOptions
 from agent.model import Evidence, Instant, Process
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
 CODE = 0
 """Names the code, the class or the type that holds the memory."""
@@ -37,26 +40,48 @@ class Line(NamedTuple):
     text: str
 
 
+class Folder(Protocol):
+    """Where the files of a capture go."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+
+    @property
+    def files(self) -> list[str]:
+        """What was written so far."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a new file. Raises OSError."""
+
+    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """Open a new file for what is too long to be held. Raises OSError."""
+
+
 @dataclass(slots=True)
 class Taking:
     """What one capture is given and has found so far."""
 
     process: Process
     held: HeldProcess
-    folder: CaptureFolder
+    folder: Folder
     now: Instant
     options: EvidenceOptions
     consent: Consent
     find_before: Callable[[str], Before | None]
     lines: list[Line] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    unpaired: bool = False
+    """Somebody has asked for an earlier look, and there is none: a later one will tell what grew."""
 
     def before(self, name: str) -> Before | None:
         """Return that file of the first earlier capture of this process; None where there is none.
 
         Of this incident, else of the baseline. A content may be cut off or of another version.
         """
-        return self.find_before(name)
+        found = self.find_before(name)
+        self.unpaired = self.unpaired or found is None
+        return found
 
     def write(self, name: str, data: Any) -> None:
         """Write a value as JSON. Raises OSError."""
@@ -65,6 +90,13 @@ class Taking:
     def write_raw(self, name: str, content: bytes) -> None:
         """Write a file as it is. Raises OSError."""
         self.folder.write(name, content)
+
+    def open_raw(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """Open a file for what is too long to be held, e.g. a heap dump. Raises OSError.
+
+        Gone again when the block fails.
+        """
+        return self.folder.open(name)
 
     def tell(self, rank: int, text: str) -> None:
         """Add a finding, e.g. `tell(CODE, "top stack: handlers.remember:88 in 11 of 12 threads")`."""
@@ -78,4 +110,4 @@ class Taking:
 
 
 def _for_machines(name: str) -> bool:
-    return not name.endswith(".txt")
+    return not name.removesuffix(".gz").endswith((".txt", ".html"))

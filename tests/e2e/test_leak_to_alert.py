@@ -167,7 +167,7 @@ def test_sentry_gets_the_stacks_of_the_critical_leak_as_attachments(story: Story
     assert b"remember_request" in critical.attachments["pyspy.json"]
     assert b"remember_request" in critical.attachments["pyspy.txt"]
     assert "smaps.json" in critical.attachments
-    assert list(story.event(SHOP, "opened").attachments) == ["growth.png"]
+    assert b"remember_request" in story.event(SHOP, "opened").attachments["pyspy.txt"]
 
 
 def test_pagerduty_is_paged_once_for_the_critical_leak_and_told_of_its_end(story: Story) -> None:
@@ -212,6 +212,7 @@ def test_the_log_tells_the_story_in_order(story: Story) -> None:
 
     assert [word for word in told if word != "delayed"] == [
         "LIMIT",
+        "evidence",
         "LIMIT",
         "evidence",
         "waiting",

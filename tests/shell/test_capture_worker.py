@@ -10,7 +10,7 @@ from children import LeakyChild, process_of
 
 from agent.evidence.captures import Captures
 from agent.evidence.options import EvidenceOptions
-from agent.evidence.worker import MAX_WAITING, CaptureWorker
+from agent.evidence.worker import MAX_WAITING, CaptureWorker, Order
 from agent.model import Evidence, Instant
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def running(worker: CaptureWorker) -> Iterator[CaptureWorker]:
 def test_the_worker_answers_with_the_capture(tmp_path: Path, child: LeakyChild) -> None:
     answers = _Answers()
     with running(CaptureWorker(captures(tmp_path))) as worker:
-        worker.submit("job", native(child), "7f3a", NOW, answers)
+        worker.submit(Order("job", native(child), "7f3a", NOW), answers)
 
         assert answers.wait_for("job").directory.endswith("7f3a/001-20270115T080000Z")
 
@@ -69,7 +69,7 @@ def test_a_full_queue_is_answered_at_once(tmp_path: Path, child: LeakyChild) -> 
     answers = _Answers()
     worker = CaptureWorker(captures(tmp_path))
     for number in range(MAX_WAITING + 1):
-        worker.submit(str(number), native(child), "7f3a", NOW, answers)
+        worker.submit(Order(str(number), native(child), "7f3a", NOW), answers)
 
     assert answers.found == {
         str(MAX_WAITING): Evidence("", missing=("captures: not taken, 8 captures are waiting already",))
@@ -79,9 +79,9 @@ def test_a_full_queue_is_answered_at_once(tmp_path: Path, child: LeakyChild) -> 
 def test_what_waits_at_the_end_is_answered_without_a_capture(tmp_path: Path, child: LeakyChild) -> None:
     answers = _Answers()
     worker = CaptureWorker(captures(tmp_path))
-    worker.submit("waiting", native(child), "7f3a", NOW, answers)
+    worker.submit(Order("waiting", native(child), "7f3a", NOW), answers)
     worker.stop(1.0)
-    worker.submit("late", native(child), "7f3a", NOW, answers)
+    worker.submit(Order("late", native(child), "7f3a", NOW), answers)
 
     refusal = Evidence("", missing=("captures: not taken, leakwatch is stopping",))
     assert answers.found == {"waiting": refusal, "late": refusal}
@@ -94,7 +94,7 @@ def test_an_answer_that_fails_does_not_end_the_worker(tmp_path: Path, child: Lea
 
     answers = _Answers()
     with running(CaptureWorker(captures(tmp_path))) as worker:
-        worker.submit("bad", native(child), "a", NOW, fail)
-        worker.submit("good", native(child), "b", NOW, answers)
+        worker.submit(Order("bad", native(child), "a", NOW), fail)
+        worker.submit(Order("good", native(child), "b", NOW), answers)
 
         assert answers.wait_for("good").directory

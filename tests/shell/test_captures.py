@@ -56,7 +56,7 @@ def test_a_capture_is_private_and_complete(tmp_path: Path, child: LeakyChild) ->
     }
     assert {stat.S_IMODE((folder / name).stat().st_mode) for name in evidence.files} == {0o600}
     summary = json.loads((folder / "evidence.json").read_text())
-    assert summary["schema"] == 2
+    assert summary["schema"] == 3
     assert summary["process"]["key"] == str(native(child).key)
 
 
@@ -283,7 +283,7 @@ def page(summary: dict[str, Any], alert: Alert | None) -> bytes:
     return f"{summary['process']['key']} {alert.service if alert else '-'}".encode()
 
 
-def broken_page(summary: dict[str, Any], alert: Alert | None) -> bytes:
+def broken_page(*_: object) -> bytes:
     raise ValueError("no such thing\nhere")
 
 
@@ -292,7 +292,7 @@ def test_the_page_is_made_last_and_lies_beside_the_files(tmp_path: Path, child: 
 
     evidence = taker.capture(native(child), "7f3a", NOW, alert=make_alert(service="api"))
 
-    assert evidence.files[-2:] == ("report.html", "evidence.json")
+    assert evidence.files == ("report.html", "smaps.json", "status.json", "fds.json", "evidence.json")
     assert (Path(evidence.directory) / "report.html").read_text() == f"{native(child).key} api"
 
 
@@ -303,5 +303,5 @@ def test_a_page_that_cannot_be_made_costs_a_sentence_and_not_the_capture(
         native(child), "7f3a", NOW
     )
 
-    assert evidence.missing == ("report: no such thing\\nhere",)
+    assert evidence.missing == ("report: no such thing\\x0ahere",)
     assert evidence.files == ("smaps.json", "status.json", "fds.json", "evidence.json")

@@ -25,7 +25,7 @@ MANY = 200
 class _OfAny:
     """What can be taken of every process."""
 
-    cost = Cost(Tier.CHEAP)
+    cost = Cost(Tier.CHEAP, baseline=True)
 
     def suits(self, process: Process, consent: Consent) -> bool:  # noqa: ARG002 - the port's
         """Return True: every process has it."""
