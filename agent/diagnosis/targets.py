@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 from agent.config import Config
 from agent.consent import Consent
 from agent.diagnosis.checks import Check, Grade
+from agent.diagnosis.runtime import runtime_of
 from agent.evidence.readiness import Ready, readiness
 from agent.evidence.sources import all_sources
 from agent.model import Instant
 from agent.units import format_bytes, format_duration
 from agent.watch.cgroups import LimitReader
-from agent.watch.probes.jvm import JvmProbe
 from agent.watch.processes import Gone, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from agent.model import Limit, Process, Sample
     from agent.watch.options import WatchEntry
@@ -82,8 +84,8 @@ class Examiner:
     limits: LimitReader = field(default_factory=LimitReader)
     dumps_left: int = MAX_DUMPS
 
-    def examine(self, target: Target) -> Check:
-        """Return what can be read of a process, and why the rest cannot."""
+    def examine(self, target: Target, others: AbstractSet[int] = frozenset()) -> Check:
+        """Return what can be read of a process, and why the rest cannot; `others` are of the same service."""
         process = target.process
         sample = self._sample(process)
         if isinstance(sample, Gone):
@@ -91,12 +93,12 @@ class Examiner:
         limit = self.limits.limit(process.key.pid, self.now.t_s)
         sources = self._evidence(target)
         missing = [source for source in sources if source.why_not]
-        runtime = _runtime_figures(process)
-        words = [_memory(sample, limit), *runtime.words, *_evidence_words(sources)]
+        runtime = runtime_of(target, others)
+        words = [_memory(sample, limit), *([runtime.text] if runtime.text else []), *_evidence_words(sources)]
         if not sources:
             words.append("snapshots off")
-        grade = Grade.WARN if missing or sample is None or runtime.why else Grade.OK
-        facts = _facts(target, sample, limit, sources)
+        grade = Grade.WARN if missing or sample is None or runtime.fails else Grade.OK
+        facts = _facts(target, sample, limit, sources) | {"runtime_heap": runtime.text}
         return Check(AREA, "process", grade, f"{_who(process, self.now)}: {'; '.join(words)}", facts, depth=1)
 
     def _sample(self, process: Process) -> Sample | Gone | None:
@@ -124,32 +126,14 @@ class Examiner:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Figures:
-    """What a runtime tells of itself, in words; `why` where it should and does not."""
-
-    words: tuple[str, ...] = ()
-    why: str = ""
-
-
 def _shown(matched: Sequence[Target], examiner: Examiner) -> Iterator[Check]:
+    pids: defaultdict[str, set[int]] = defaultdict(set)
+    for target in matched:
+        pids[target.service].add(target.process.key.pid)
     for target in matched[:MAX_SHOWN]:
-        yield examiner.examine(target)
+        yield examiner.examine(target, pids[target.service] - {target.process.key.pid})
     if len(matched) > MAX_SHOWN:
         yield Check(AREA, "more", Grade.OK, f"and {len(matched) - MAX_SHOWN} more", depth=1)
-
-
-def _runtime_figures(process: Process) -> _Figures:
-    if process.runtime != "jvm":
-        return _Figures()
-    probe = JvmProbe()
-    try:
-        if probe.open(process):
-            return _Figures(("heap and collections from hsperfdata",))
-        why = probe.why(process.key)
-        return _Figures((f"no heap of the JVM's own: {why}",), why)
-    finally:
-        probe.close_all()
 
 
 def _who(process: Process, now: Instant) -> str:
