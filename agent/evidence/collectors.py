@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.evidence.go.collector import GoCollector
+from agent.evidence.jvm.collector import JvmCollector
 
 if TYPE_CHECKING:
     from agent.evidence.collection import Collector
@@ -12,4 +13,4 @@ if TYPE_CHECKING:
 
 def all_collectors() -> tuple[Collector, ...]:
     """Return the collectors, for each runtime the gentlest first."""
-    return (GoCollector(),)
+    return (GoCollector(), JvmCollector())

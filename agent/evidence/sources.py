@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from agent.evidence.collection import ProofByCollection
 from agent.evidence.collectors import all_collectors
 from agent.evidence.go.sources import GoHeap, Goroutines
+from agent.evidence.jvm.dump import HeapDump
+from agent.evidence.jvm.sources import ClassHistogram, JvmMemory, ThreadStacks
 from agent.evidence.kernel.sources import Descriptors, Mappings, Standing
 from agent.evidence.python import pyspy
 from agent.evidence.python.sources import PythonStacks
@@ -25,7 +27,11 @@ def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[So
         PythonStacks(find_py_spy),
         GoHeap(),
         Goroutines(),
+        ClassHistogram(),
+        JvmMemory(),
+        ThreadStacks(),
         Standing(),
         Descriptors(),
         ProofByCollection(all_collectors()),
+        HeapDump(),
     )

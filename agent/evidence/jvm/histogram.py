@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MAX_CLASSES = 100_000
 """Read of an answer at most; large applications load some 50,000 classes."""
 MAX_CLASS_CHARS = 200
+MAX_LINE_CHARS = 140
+"""Of the gist."""
 MAX_TOLD_CHARS = 60
 """Of a class in a line of the gist; its end says most."""
 LEAST_INSTANCES = 20
@@ -132,7 +134,7 @@ def tell_growth(grown: Sequence[Change], span: str) -> tuple[str, ...]:
     """Return the lines on what has grown in a span of time ("12m"): own classes, where kept, the largest."""
     telling = [change for change in grown if change.instances >= LEAST_INSTANCES]
     own = _own_first(telling)
-    lines = [f"grew: {change} in {span}{_with(companions(change, telling))}" for change in own]
+    lines = [_with(f"grew: {change} in {span}", companions(change, telling)) for change in own]
     lines += _kept_in(telling, own)
     top = next((change for change in grown if change.bytes >= LEAST_TOP_BYTES), None)
     if top is not None and top not in own:
@@ -188,11 +190,13 @@ def _own_first(telling: Sequence[Change]) -> list[Change]:
     return [change for change in heavy[:MAX_OWN_TOLD] if weight(change) >= max(least, LEAST_BYTES)]
 
 
-def _with(others: Sequence[Change]) -> str:
+def _with(line: str, others: Sequence[Change]) -> str:
+    """Return a line with what goes along, as far as that fits."""
     if not others:
-        return ""
+        return line
     names = ", ".join(shortened(other.name.rpartition(".")[2], 30) for other in others[:MAX_COMPANIONS])
-    return f", as many {names} ({_signed(sum(other.bytes for other in others))})"
+    longer = f"{line}, as many {names} ({_signed(sum(other.bytes for other in others))})"
+    return longer if len(longer) <= MAX_LINE_CHARS else line
 
 
 def _kept_in(telling: Sequence[Change], own: Sequence[Change]) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.evidence.jvm.histogram import is_own
+from agent.evidence.jvm.histogram import MAX_LINE_CHARS, is_own
 from agent.text import MAX_NAME_CHARS, one_line
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def tell(threads: Sequence[Thread], before: Mapping[str, int] | None, span: str)
         return ""
     names = Counter(thread.name for thread in threads if thread.place == top)
     more = f"+{grown[top]} in {span}, " if grown.get(top, 0) > 0 else ""
-    return f"threads: {more}{now[top]} of {len(threads)} in {top}, named {names.most_common(1)[0][0]}"
+    line = f"threads: {more}{now[top]} of {len(threads)} in {top}, named {names.most_common(1)[0][0]}"
+    return one_line(line, MAX_LINE_CHARS)
 
 
 def readable(threads: Iterable[Thread]) -> str:
