@@ -1,0 +1,140 @@
+"""A real leakwatch-capture for tests, started as systemd starts it, and clients of other users."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+CLIENT_UID = 65_531
+HELPER_UID = 65_532
+CAP_DAC_READ_SEARCH = 2
+CAP_SYS_PTRACE = 19
+TARGET_UID = 65_533
+START = """
+import ctypes, os, struct, sys
+from agent.capture_helper.main import command  # before its folder may be closed to us
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+uid, capabilities = int(sys.argv[2]), [int(word) for word in sys.argv[3].split(",") if word]
+if uid:
+    libc, bits = ctypes.CDLL(None), sum(1 << number for number in capabilities)
+    libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    libc.capset(struct.pack("Ii", 0x20080522, 0), struct.pack("6I", bits, bits, bits, 0, 0, 0))
+    for number in capabilities:
+        libc.prctl(47, 2, number, 0, 0)  # PR_CAP_AMBIENT_RAISE
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+command(sys.argv[4:])
+"""
+"""What systemd does before it starts a service: socket, user, ambient capabilities (capabilities(7))."""
+CAPTURE = """
+import json, os, sys
+from dataclasses import asdict
+from pathlib import Path
+from agent.capture_helper.client import CaptureHelper
+from agent.capture_helper.sources import helped
+from agent.clock import SystemClock
+from agent.consent import Consent
+from agent.evidence.captures import Captures
+from agent.evidence.options import EvidenceOptions
+from agent.evidence.sources import all_sources
+from agent.watch.discovery import Discovery
+folder, path, pid, uid = sys.argv[1:]
+os.setgroups([])
+os.setresgid(int(uid), int(uid), int(uid))
+os.setresuid(int(uid), int(uid), int(uid))
+process = next(one for one in Discovery().processes() if one.key.pid == int(pid))
+captures = Captures(Path(folder), EvidenceOptions(cooldown_s=0.0), helped(all_sources(), CaptureHelper(path)))
+for line in sys.stdin:
+    consent = Consent(**dict.fromkeys(line.split(), True))
+    evidence = captures.capture(process, "x", SystemClock().now(), consent=consent)
+    print(json.dumps(asdict(evidence)), flush=True)
+"""
+
+
+class Helper(NamedTuple):
+    """One that runs."""
+
+    path: Path
+    program: subprocess.Popen[str]
+
+    def alive(self) -> bool:
+        return self.program.poll() is None
+
+    def end(self) -> str:
+        """Kill it, and return its log."""
+        self.program.kill()
+        _, log = self.program.communicate()
+        return log
+
+    def connect(self) -> socket.socket:
+        line = socket.socket(socket.AF_UNIX)
+        line.settimeout(20.0)
+        line.connect(str(self.path))
+        return line
+
+
+@contextmanager
+def capture_helper(
+    folder: Path, *options: str, user: int = CLIENT_UID, capabilities: Sequence[int] | None = None
+) -> Iterator[Helper]:
+    """Run a helper as root, or as a user of its own with nothing but these capabilities."""
+    uid = 0 if capabilities is None else HELPER_UID
+    numbers = ",".join(map(str, capabilities or ()))
+    path = folder / "capture.sock"
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen(16)
+        number = listener.fileno()
+        program = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", START, str(number), str(uid), numbers, "--user", str(user), *options],
+                pass_fds=(number,),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        stack.callback(program.kill)
+        yield Helper(path, program)
+
+
+class Captor:
+    """An unprivileged client in a process of its own; captures the target whenever it is told."""
+
+    def __init__(self, folder: Path, path: Path | str, pid: int, uid: int = CLIENT_UID) -> None:
+        folder.mkdir()
+        os.chown(folder, uid, uid)
+        self._program = subprocess.Popen(
+            [sys.executable, "-c", CAPTURE, str(folder), str(path), str(pid), str(uid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def capture(self, *consent: str) -> dict[str, Any]:
+        """Return the evidence of a capture, as JSON values."""
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        self._program.stdin.write(" ".join(consent) + "\n")
+        self._program.stdin.flush()
+        told: dict[str, Any] = json.loads(self._program.stdout.readline())
+        return told
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.communicate()
