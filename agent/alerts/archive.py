@@ -81,6 +81,16 @@ def story(connection: sqlite3.Connection, incident_id: str) -> list[Chapter]:
     ]
 
 
+def course(connection: sqlite3.Connection, incident_id: str) -> tuple[tuple[float, float], ...]:
+    """Return the newest growth that a message of an incident was to show; empty where none is kept."""
+    query = "SELECT alert FROM deliveries WHERE incident_id = ? ORDER BY sequence DESC"
+    for (text,) in connection.execute(query, (incident_id,)):
+        alert = read_alert(text)
+        if alert is not None and alert.course:
+            return alert.course
+    return ()
+
+
 def _incident(text: str) -> Incident | None:
     try:
         return Incident.from_json(json.loads(text))

@@ -18,12 +18,15 @@ from agent.alerts.state_schema import StateFileError
 from agent.alerts.visit import Visit
 from agent.cli import state
 from agent.cli.chapters import chapter_values
+from agent.evidence.captures import GROWTH
 from agent.report.capture import Capture, CaptureError, find, is_path
 from agent.report.page import Excerpt, page
 from agent.statedir import STATE_FILE
 
 if TYPE_CHECKING:
     from agent.model import Alert
+
+Course = tuple[tuple[float, float], ...]
 
 NOT_WRITTEN = 1
 FILE = "report.html"
@@ -39,14 +42,11 @@ class _Subject:
     story: tuple[Chapter, ...]
     capture: Capture | None
     summary: dict[str, Any]
+    course: Course
 
     def alert(self) -> Alert | None:
-        """Return the newest transition, with the newest course that one of them has."""
-        if not self.story:
-            return None
-        newest = self.story[-1].alert
-        courses = [chapter.alert.course for chapter in self.story if chapter.alert.course]
-        return newest if newest.course or not courses else replace(newest, course=courses[-1])
+        """Return the newest transition, with the growth to draw."""
+        return replace(self.story[-1].alert, course=self.course) if self.story else None
 
 
 @click.command("report")
@@ -87,16 +87,17 @@ def command(
 def _subject(directory: Path, text: str, *, as_json: bool) -> _Subject:
     """Return what a person means; ends the command where that is nothing, or several things."""
     try:
-        story = () if is_path(text) else _story(directory, text)
+        story, course = ((), ()) if is_path(text) else _story(directory, text)
         captures, why = _captures(directory, story[-1].alert.incident_id if story else text)
         if not story and captures:
-            story = _story(directory, captures[-1].path.parent.name)
+            story, course = _story(directory, captures[-1].path.parent.name)
         if not story and not captures:
             state.end(why, as_json=as_json)
         summary = captures[-1].summary() if captures else {}
     except (CaptureError, StateFileError) as error:
         state.end(str(error), as_json=as_json)
-    return _Subject(story, captures[-1] if captures else None, summary)
+    capture = captures[-1] if captures else None
+    return _Subject(story, capture, summary, course or _growth(capture))
 
 
 def _captures(directory: Path, text: str) -> tuple[list[Capture], str]:
@@ -107,20 +108,30 @@ def _captures(directory: Path, text: str) -> tuple[list[Capture], str]:
         return [], str(error)
 
 
-def _story(directory: Path, prefix: str) -> tuple[Chapter, ...]:
-    """Return the transitions of the incident; none where there is no state, or no such incident.
+def _story(directory: Path, prefix: str) -> tuple[tuple[Chapter, ...], Course]:
+    """Return the transitions and the growth of an incident; none where there is no state, or no such one.
 
     Raises StateFileError, and CaptureError for several.
     """
     if not (directory / STATE_FILE).exists():
-        return ()
+        return (), ()
     with Visit(directory / STATE_FILE) as visit:
         found = visit.read(lambda c: archive.ids_like(c, prefix))
         if len(found) > 1:
             raise CaptureError(
                 f"{prefix} is the beginning of {len(found)} incidents: {', '.join(found[:10])}"
             )
-        return tuple(visit.read(lambda c: archive.story(c, found[0]))) if found else ()
+        if not found:
+            return (), ()
+        return visit.read(lambda c: (tuple(archive.story(c, found[0])), archive.course(c, found[0])))
+
+
+def _growth(capture: Capture | None) -> Course:
+    """Return the growth as the capture keeps it; empty where it keeps none that can be read."""
+    with suppress(OSError, ValueError, TypeError):
+        points = json.loads(capture.read(GROWTH)) if capture else ()
+        return tuple((float(at), float(value)) for at, value in points)
+    return ()
 
 
 def _page(subject: _Subject, beside: Path | None) -> bytes:

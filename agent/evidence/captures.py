@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 SCHEMA = 3
 """The version of the files' form, kept in evidence.json."""
 NO_CONSENT = Consent()
+GROWTH = "growth.json"
+"""The course that the alert draws: a page that is made again draws it too."""
 
 
 class _Recent(NamedTuple):
@@ -259,6 +261,8 @@ class Captures:
         summary = self._summary(taking, label, told)
         self._write_report(taking, folder, summary, alert)
         try:
+            if alert is not None and alert.course:
+                folder.replace(GROWTH, json.dumps(alert.course).encode())
             summary["files"] = [name for name in folder.files if name != SUMMARY]
             folder.replace(SUMMARY, json.dumps(summary, indent=1).encode("utf-8", "backslashreplace"))
             removed = self._folders.keep_within(self._options.disk_budget_bytes, label)

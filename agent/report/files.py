@@ -24,7 +24,8 @@ class Known(NamedTuple):
 
 FILES = {
     "evidence.json": Known("who, when, what was found, and what could not be taken"),
-    "report.html": Known("this page"),
+    "report.html": Known("the page"),
+    "growth.json": Known("the growth that was seen: wall time and amount"),
     "smaps.json": Known("memory by kind of mapping, and the largest files", readings.smaps),
     "status.json": Known("status, limits, threads by name, the cgroup's memory", readings.status),
     "fds.json": Known("descriptors by class and by target", readings.descriptors),

@@ -33,6 +33,7 @@ _PROCESS = {
 }
 
 
+PAGE = "report.html"
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What may stand in a command that people copy."""
 
@@ -106,7 +107,7 @@ def files(summary: Mapping[str, Any], base: str) -> Element | None:
     rows = [
         element("tr", element("th", _link(f"{base}{quote(name)}", name)), element("td", holds(name)))
         for name in texts(summary, "files")
-        if "/" not in name
+        if "/" not in name and name != PAGE
     ]
     return _section("Files", element("table", *rows)) if rows else None
 
