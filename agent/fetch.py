@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from agent.units import format_bytes, format_duration
+from agent.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 _CHUNK_BYTES = 65536
-_LATE = "no whole answer within {}"
 
 
 class FetchError(Exception):
@@ -55,10 +54,10 @@ def fetch_into(url: str, sink: Callable[[bytes], object], *, timeout_s: float, m
             with closing(deadline.connect(address)) as line:
                 _get(line, address, sink, max_bytes)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = _LATE.format(format_duration(timeout_s)) if deadline.expired.is_set() else _words(error)
+            why = deadline.words if deadline.expired.is_set() else _words(error)
             raise FetchError(f"{address}: {why}") from None
     if deadline.expired.is_set():
-        raise FetchError(f"{address}: {_LATE.format(format_duration(timeout_s))}")
+        raise FetchError(f"{address}: {deadline.words}")
 
 
 def parse_address(url: str) -> Address:
@@ -95,6 +94,7 @@ class _Deadline:
         self._line: _Line | None = None
         self._timer = threading.Timer(timeout_s, self._end)
         self._timer.daemon = True
+        self.words = f"no whole answer within {timeout_s:g}s"
 
     def connect(self, address: Address) -> _Line:
         """Return a connection to the first address of the host that answers. Raises OSError, UnicodeError."""
@@ -138,20 +138,29 @@ def _get(line: _Line, address: Address, sink: Callable[[bytes], object], max_byt
     connection.sock = line
     with closing(connection):
         connection.request("GET", address.path, headers={"User-Agent": "leakwatch", "Accept": "*/*"})
-        answer = connection.getresponse()
-        if answer.status != http.client.OK:
-            raise FetchError(f"{address} answered {answer.status}")
-        received = 0
-        while chunk := answer.read1(_CHUNK_BYTES):
-            received += len(chunk)
-            if received > max_bytes:
-                raise FetchError(f"{address}: its page is longer than {format_bytes(max_bytes)}")
-            sink(chunk)
-        if answer.length:
-            raise FetchError(f"{address}: its page was cut off")
+        with closing(http.client.HTTPResponse(line, method="GET")) as answer:
+            answer.begin()
+            if answer.status != http.client.OK:
+                raise FetchError(f"{address} answered {answer.status}")
+            _read(answer, address, sink, max_bytes)
+
+
+def _read(
+    answer: http.client.HTTPResponse, address: Address, sink: Callable[[bytes], object], max_bytes: int
+) -> None:
+    received = 0
+    while chunk := answer.read1(_CHUNK_BYTES):
+        received += len(chunk)
+        if received > max_bytes:
+            raise FetchError(f"{address}: its page is longer than {format_bytes(max_bytes)}")
+        sink(chunk)
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, http.client.IncompleteRead):
+        return "its page was cut off"
     if isinstance(error, http.client.HTTPException):
         return "it does not speak HTTP"
     return getattr(error, "strerror", None) or (
