@@ -11,7 +11,7 @@ from agent.evidence.jvm.dump import HeapDump
 from agent.evidence.jvm.sources import ClassHistogram, JvmMemory, ThreadStacks
 from agent.evidence.kernel.sources import Descriptors, Mappings, Standing
 from agent.evidence.python import pyspy
-from agent.evidence.python.sources import PythonStacks
+from agent.evidence.python.sources import PythonObjects, PythonStacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[So
     return (
         Mappings(),
         PythonStacks(find_py_spy),
+        PythonObjects(),
         GoHeap(),
         Goroutines(),
         ClassHistogram(),

@@ -1,13 +1,15 @@
-"""Python stacks as a source of evidence: which line how many threads are in."""
+"""What a Python process tells, as sources of evidence: where its threads are, and what its objects are."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from agent.evidence.python import pyspy, stacks
+from agent.evidence.python import inject, objects, pyspy, stacks
 from agent.evidence.rights import PTRACE, denied, try_memory
-from agent.evidence.source import Cost, Tier
+from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE
+from agent.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,3 +54,49 @@ class PythonStacks:
         taking.write_raw("pyspy.json", dump.raw)
         for line in stacks.summarise(threads):
             taking.tell(CODE, line)
+
+
+class PythonObjects:
+    """Objects by class, run and counted inside the process: only where the entry allows it."""
+
+    name = "objects"
+    cost = Cost(Tier.CHEAP, memory_per_heap=0.1, pause_s_per_gb=0.25)
+    """Listing a million objects (about 170 MB of heap) takes 25 ms on 3.11 and later, up to 70 ms before;
+    the list is eight bytes for each."""
+
+    def suits(self, process: Process, consent: Consent) -> bool:
+        """Whether it is a Python process that our lines may run in."""
+        return process.runtime == "python" and consent.inject
+
+    def why_not(self, process: Process, held: HeldProcess) -> str:  # noqa: ARG002 - the port's; the held one is enough
+        """Return why nothing can be run in it."""
+        return inject.why_not(held)
+
+    def take(self, taking: Taking) -> None:
+        """Count, and tell what grew since the first count."""
+        lines = inject.run(self.name, taking.held, "count", taking.options.timeout_s)
+        if lines and lines[0][0] == "refused":
+            raise SourceError(f"{self.name}: {int(lines[0][1]):,} blocks are allocated, too many to count")
+        now = objects.parse(lines)
+        before = taking.before("objects.json")
+        earlier = None if before is None else _earlier(before.content)
+        since = "" if before is None else f"since {format_duration(before.age_s)} ago\n"
+        taking.write_raw(
+            "objects.txt", (since + objects.readable(now, earlier)).encode("utf-8", "backslashreplace")
+        )
+        taking.write("objects.json", now.to_json())
+        told = (
+            objects.largest(now)
+            if before is None or earlier is None
+            else objects.growth(earlier, now, before.age_s)
+        )
+        for line in told:
+            taking.tell(CODE, line)
+
+
+def _earlier(content: bytes) -> objects.Counted | None:
+    """Read an earlier count; None for one that was cut off by a full disk, or is of another version."""
+    try:
+        return objects.Counted.from_json(json.loads(content))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

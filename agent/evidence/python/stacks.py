@@ -94,11 +94,12 @@ def _frame(frame: dict[str, Any]) -> Frame:
         one_line(str(frame["name"]), MAX_PART_CHARS),
         one_line(file, MAX_PART_CHARS),
         int(frame["line"]),
-        _origin(str(frame["filename"])),
+        origin(str(frame["filename"])),
     )
 
 
-def _origin(path: str) -> int:
+def origin(path: str) -> int:
+    """Return where a file belongs: 0 application, 1 installed package, 2 standard library."""
     if _INSTALLED.search(path):
         return 1
     return _LIBRARY if _STANDARD_LIBRARY.search(path) else 0
