@@ -1,0 +1,1 @@
+"""What the memory of a native program looks like from outside, and who allocates it."""
