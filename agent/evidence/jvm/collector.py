@@ -38,7 +38,7 @@ class JvmCollector:
         """
         before_bytes = self._used_bytes(held, LOOK_SHARE * timeout_s)
         told = self._ask(held, "GC.run", (1 - 2 * LOOK_SHARE) * timeout_s)
-        if "disabled" in told:
+        if "disabled" in told:  # JDK 8; later ones collect all the same
             raise SourceError(f"{self.name}: it runs with -XX:+DisableExplicitGC")
         return Collected(before_bytes, self._used_bytes(held, LOOK_SHARE * timeout_s))
 

@@ -51,13 +51,20 @@ def main(arguments: Sequence[str]) -> None:
     """Do one of ask (send a command, print the answer), make and sweep (the folder for a heap dump)."""
     verb, text, *numbers = arguments
     task = Task(*map(int, numbers))
+    signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, task.timeout_ms / 1000)
     try:
         _become(task.uid, task.gid)
         {"ask": _ask, "make": _make, "sweep": _sweep}[verb](task, text)
-    except (TimeoutError, BlockingIOError):  # the latter where more wait for it than it lets wait
+    except TimeoutError:
         _fail("no whole answer in time: the JVM is busy, or stopped")
     except OSError as error:
         _fail(error.strerror or type(error).__name__)
+
+
+def _late(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - what a handler is called with
+    """End whatever it does: also an answer that comes drop by drop."""
+    raise TimeoutError
 
 
 def _become(uid: int, gid: int) -> None:
@@ -106,7 +113,6 @@ def _connected(task: Task) -> socket.socket | None:
 
 def _connect(task: Task, path: str, name: str) -> socket.socket | None:
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    line.settimeout(task.timeout_ms / 1000)
     try:
         line.connect(path)
     except ConnectionRefusedError:  # left behind by an earlier process of that number
@@ -126,11 +132,10 @@ def _attached(task: Task) -> socket.socket:
     try:
         _check_signals(task.process_fd)
         os.kill(task.pid, signal.SIGQUIT)
-        for _ in range(int(task.timeout_ms / 1000 / WAIT_S)):
+        while True:
             select.select([], [], [], WAIT_S)
             if line := _connected(task):
                 return line
-        raise TimeoutError
     finally:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=task.tmp_fd)
