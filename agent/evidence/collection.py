@@ -67,7 +67,8 @@ class ProofByCollection:
     """A full collection at the verdict, where the entry allows it: what grew and stays is a leak."""
 
     name = NAME
-    cost = Cost(Tier.MEDIUM, pause_s_per_gb=1.0)
+    cost = Cost(Tier.MEDIUM, pause_s_per_gb=2.0)
+    """Of the collectors the JVM's holds longest: some 2 s for each GB of small objects that live."""
 
     def __init__(self, collectors: Sequence[Collector]) -> None:
         self._collectors = collectors

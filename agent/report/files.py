@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.report import readings
-from agent.report.readings import Measured
 
-Reader = Callable[[bytes], tuple[Measured, ...]]
-"""Reads a file's content; raises KeyError, TypeError, ValueError or AttributeError for anything else."""
+if TYPE_CHECKING:
+    from agent.report.readings import Reader
+
 PACKED = ".gz"
 
 
@@ -31,6 +30,19 @@ FILES = {
     "fds.json": Known("descriptors by class and by target", readings.descriptors),
     "pyspy.txt": Known("Python stacks, innermost call first"),
     "pyspy.json": Known("Python stacks for machines", readings.python_stacks),
+    "jvm-growth.txt": Known("the classes whose objects have become more"),
+    "jvm-classes.txt": Known("objects by class, as the JVM counts them"),
+    "jvm-classes.json": Known("the same for machines, the largest classes", readings.jvm_classes),
+    "jvm-memory.txt": Known("heap, flags and native memory, as the JVM tells them"),
+    "jvm-memory.json": Known("memory inside and outside of the JVM's heap", readings.jvm_memory),
+    "jvm-threads.txt": Known("the JVM's threads, equal stacks together"),
+    "jvm-threads.json": Known("threads by line of the application", readings.counts("threads by line")),
+    "go-heap.txt": Known("bytes in use by line of code"),
+    "go-heap.json": Known("the same for machines", readings.sizes("heap by line")),
+    "go-heap.pb.gz": Known("the heap profile, for go tool pprof"),
+    "go-goroutine.txt": Known("goroutines by line of code"),
+    "go-goroutine.json": Known("the same for machines", readings.counts("goroutines by line")),
+    "go-goroutine.pb.gz": Known("the goroutine profile, for go tool pprof"),
     "collection.json": Known("what a full collection took back", readings.collection),
 }
 """By name, without the ending of a packed file."""
@@ -38,7 +50,7 @@ FILES = {
 
 def holds(name: str) -> str:
     """Return what a file holds, for people; empty where that is not known."""
-    known = FILES.get(name.removesuffix(PACKED))
+    known = FILES.get(name) or FILES.get(name.removesuffix(PACKED))
     return known.holds if known else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.evidence.kernel.smaps import Smaps
@@ -12,7 +13,7 @@ from agent.evidence.python import stacks
 from agent.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 BYTES = "bytes"
 MAX_NAME_CHARS = 160
@@ -35,6 +36,10 @@ class Measured(NamedTuple):
     unit: str
     """ "bytes", or what is counted."""
     values: dict[str, float]
+
+
+Reader = Callable[[bytes], tuple[Measured, ...]]
+"""Reads a file's content; raises KeyError, TypeError, ValueError or AttributeError for anything else."""
 
 
 def smaps(content: bytes) -> tuple[Measured, ...]:
@@ -82,14 +87,47 @@ def collection(content: bytes) -> tuple[Measured, ...]:
     return (Measured("heap around a full collection", BYTES, _floats(left)),)
 
 
-def any_figures(name: str) -> Callable[[bytes], tuple[Measured, ...]]:
+def jvm_classes(content: bytes) -> tuple[Measured, ...]:
+    """Read objects and bytes by class."""
+    found = {name: (pair[0], pair[1]) for name, pair in json.loads(content).items()}
+    return (
+        Measured("bytes by class", BYTES, _floats({name: size for name, (_, size) in found.items()})),
+        Measured("objects by class", "objects", _floats({name: count for name, (count, _) in found.items()})),
+    )
+
+
+def jvm_memory(content: bytes) -> tuple[Measured, ...]:
+    """Read memory inside and outside of the JVM's heap, and by what for where the JVM tracks that."""
+    found = json.loads(content)
+    parts = {
+        "heap in use": found["heap_used_bytes"],
+        "resident, heap": found["inside_bytes"],
+        "resident, outside of the heap": found["outside_bytes"],
+    }
+    return (
+        Measured("memory of the JVM", BYTES, _floats(parts)),
+        Measured("native memory of the JVM", BYTES, _floats(found["native_bytes"])),
+    )
+
+
+def sizes(title: str) -> Reader:
+    """Return a reader of bytes by name."""
+    return lambda content: (Measured(title, BYTES, _floats(json.loads(content))),)
+
+
+def counts(title: str) -> Reader:
+    """Return a reader of counts by name; the title's first word is what is counted."""
+    return lambda content: (Measured(title, title.partition(" ")[0], _floats(json.loads(content))),)
+
+
+def any_figures(name: str) -> Reader:
     """Return a reader of JSON that is not known: every number in it by its path."""
 
     def read(content: bytes) -> tuple[Measured, ...]:
         numbers = dict(_numbers(json.loads(content), (), MAX_DEPTH))
-        sizes = {path: value for path, value in numbers.items() if "bytes" in path}
-        counts = {path: value for path, value in numbers.items() if path not in sizes}
-        return Measured(name, BYTES, sizes), Measured(name, "", counts)
+        in_bytes = {path: value for path, value in numbers.items() if "bytes" in path}
+        others = {path: value for path, value in numbers.items() if path not in in_bytes}
+        return Measured(name, BYTES, in_bytes), Measured(name, "", others)
 
     return read
 
