@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 60
 """No heap is larger: a figure beyond it is garbage."""
-_CONCURRENT = ("Pauses", "Concurrent")
+_PAUSES = ("Pauses", "Concurrent")
 """JVM collectors of such names count pauses, several a collection, as hsperfdata's third collector does."""
 
 
@@ -28,6 +28,8 @@ class Family(NamedTuple):
     only: tuple[tuple[str, str], ...] = ()
     """Labels and values, one of which a sample must have; none: every sample counts."""
     garbage: bool = True
+    but: tuple[str, ...] = ()
+    """A sample with such a word in a label's value does not count."""
 
     def amount(self, samples: Sequence[Sample]) -> float | None:
         """Return the sum of the samples that count; None where there is none."""
@@ -35,7 +37,7 @@ class Family(NamedTuple):
         return sum(values) if values else None
 
     def _counts(self, labels: dict[str, str]) -> bool:
-        if any(word in value for value in labels.values() for word in _CONCURRENT):
+        if any(word in value for value in labels.values() for word in self.but):
             return False
         return not self.only or any(labels.get(name) == value for name, value in self.only)
 
@@ -64,9 +66,9 @@ RUNTIMES = {
     "jvm": Known(
         (Family("jvm_memory_used_bytes", _JVM_HEAP), Family("jvm_memory_bytes_used", _JVM_HEAP)),
         (
-            Family("jvm_gc_pause_seconds_count"),
-            Family("jvm_gc_collection_seconds_count"),
-            Family("jvm_gc_duration_seconds_count"),
+            Family("jvm_gc_pause_seconds_count", but=_PAUSES),
+            Family("jvm_gc_collection_seconds_count", but=_PAUSES),
+            Family("jvm_gc_duration_seconds_count", but=_PAUSES),
         ),
     ),
     # Go collects dozens of times a minute while all is well, so its collections are no warning.
