@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent.evidence.kernel import smaps
+from agent.evidence.kernel.descriptors import fd_class
 from agent.evidence.kernel.procfs import (
     Stat,
-    fd_class,
     parse_cgroup,
     parse_counters,
     parse_limits,

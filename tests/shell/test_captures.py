@@ -15,7 +15,9 @@ from children import LeakyChild, process_of
 
 from agent.evidence.captures import Captures
 from agent.evidence.folder import CaptureFolders, FolderError, Stored, to_remove
-from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError, read_fds, read_smaps, read_status
+from agent.evidence.kernel.descriptors import read_fds
+from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError, read_smaps
+from agent.evidence.kernel.standing import read_standing
 from agent.evidence.options import EvidenceOptions
 from agent.evidence.sources import all_sources
 from agent.model import Evidence, Instant
@@ -102,7 +104,7 @@ def test_many_descriptors_and_threads_are_told(tmp_path: Path, child: LeakyChild
     evidence = captures(tmp_path).capture(native(child), "x", NOW)
 
     assert any(line.startswith("threads: ") and line.endswith("of 221") for line in evidence.gist)
-    assert any(line.startswith("descriptors: 300 device of 30") for line in evidence.gist)
+    assert any(line.startswith("descriptors: 300 device (/dev/null) of 30") for line in evidence.gist)
     status = json.loads((Path(evidence.directory) / "status.json").read_text())
     assert status["status"]["Threads"] == 221
     assert status["limits"]["Max open files"][0].isdigit()
@@ -155,7 +157,7 @@ def test_a_process_that_ends_mid_capture_leaves_what_was_taken(tmp_path: Path, c
     assert evidence.files == ("smaps.json", "evidence.json")
 
 
-@pytest.mark.parametrize("read", [read_smaps, read_status, read_fds])
+@pytest.mark.parametrize("read", [read_smaps, read_standing, read_fds])
 def test_a_held_process_is_never_mistaken_for_the_next_one(read: object, child: LeakyChild) -> None:
     with HeldProcess(native(child).key) as held:
         child.kill()

@@ -179,7 +179,8 @@ GOLDEN = {
     "resolved": "service pid subject incident after channels why",
     "gone": "service pid subject incident after channels why",
     "suspect": "service pid subject rate for grew heap why",
-    "LEAK": "service pid subject severity rate for grew heap since incident transition channels why level",
+    "LEAK": "service pid subject severity rate for grew heap since incident transition channels evidence "
+    "why level",
     "reloaded": "config channels",
     "refused": "why level",
     "kept": "config why",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from agent.evidence.kernel import smaps
 from agent.text import MAX_NAME_CHARS, one_line
@@ -21,10 +20,6 @@ PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 MAX_FILE_BYTES = 1_000_000
 """Far above status, limits, cgroup and memory.stat, which are a few kilobytes."""
-MAX_ENTRIES = 100_000
-"""Descriptors or threads counted; the kernel's default limit of descriptors is 1,048,576."""
-TOP_TARGETS = 20
-MAX_TARGET_CHARS = 200
 
 STATUS_BYTES = (
     "VmPeak", "VmSize", "VmHWM", "VmRSS", "RssAnon", "RssFile", "RssShmem", "VmData", "VmStk", "VmSwap",
@@ -121,35 +116,6 @@ def read_smaps(held: HeldProcess) -> Smaps:
         return smaps.parse(lines)
 
 
-def read_status(held: HeldProcess, cgroup_root: Path = CGROUP) -> dict[str, Any]:
-    """Return its status, limits, threads by name and its cgroup's memory. Raises OSError."""
-    return {
-        "status": parse_status(held.read("status")),
-        "limits": parse_limits(held.read("limits")),
-        "threads": _thread_names(held),
-        "cgroup": _cgroup_memory(held.read("cgroup"), cgroup_root),
-    }
-
-
-def read_fds(held: HeldProcess) -> dict[str, Any]:
-    """Return its open descriptors by class, and the files opened most often. Raises OSError."""
-    classes: Counter[str] = Counter()
-    targets: Counter[str] = Counter()
-    with held.folder("fd") as folder:
-        numbers = os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
-        for number in numbers[:MAX_ENTRIES]:
-            target = _link(number, folder)
-            kind = fd_class(target)
-            classes[kind] += 1
-            if target.startswith("/"):
-                targets[one_line(target, MAX_TARGET_CHARS)] += 1
-    return {
-        "open": len(numbers),
-        "classes": dict(classes.most_common()),
-        "targets": dict(targets.most_common(TOP_TARGETS)),
-    }
-
-
 def parse_stat(raw: bytes) -> Stat:
     """Read state and start time; the name before them may hold anything, also ")". Raises ValueError."""
     fields = raw[raw.rindex(b")") + 2 :].split()
@@ -202,55 +168,3 @@ def parse_counters(raw: bytes) -> dict[str, int]:
     """Return the "name number" lines of memory.stat."""
     pairs = (line.split() for line in raw.decode("ascii", "replace").splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}  # noqa: PLR2004 - a pair
-
-
-def fd_class(target: str) -> str:
-    """Return what kind of thing a link of /proc/PID/fd points to.
-
-    >>> fd_class("socket:[4711]"), fd_class("anon_inode:[eventpoll]"), fd_class("/memfd:x (deleted)")
-    ('socket', 'anon_inode:[eventpoll]', 'memfd')
-    """
-    if target.startswith("anon_inode:"):
-        return one_line(target, MAX_NAME_CHARS)
-    if target.startswith("/memfd:"):
-        return "memfd"
-    if target.startswith("/dev/") and not target.startswith("/dev/shm/"):  # noqa: S108 - a name that is compared
-        return "device"
-    if target.startswith("/"):
-        return "deleted file" if target.endswith(" (deleted)") else "file"
-    return one_line(target.partition(":")[0], MAX_NAME_CHARS)
-
-
-def _link(number: str, folder: int) -> str:
-    try:
-        return os.readlink(number, dir_fd=folder)
-    except FileNotFoundError:
-        return "closed"  # between the listing and now
-
-
-def _thread_names(held: HeldProcess) -> dict[str, int]:
-    """Return how many threads bear each name."""
-    names: Counter[str] = Counter()
-    with held.folder("task") as folder:
-        for number in os.listdir(folder)[:MAX_ENTRIES]:  # noqa: PTH208 - a descriptor, not a path
-            try:
-                comm = held.read(f"task/{number}/comm")
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # threads come and go
-            names[one_line(comm.rstrip(b"\n"), MAX_NAME_CHARS)] += 1
-    return dict(names.most_common())
-
-
-def _cgroup_memory(raw: bytes, root: Path) -> dict[str, Any]:
-    """Return the cgroup's path and its memory.stat; without the latter where it is not to be found."""
-    paths = parse_cgroup(raw)
-    places = [(root / "memory", paths.get("memory")), (root, paths.get("unified"))]
-    for mount, path in places:
-        if path is None or ".." in path.split("/"):  # outside our cgroup namespace
-            continue
-        try:
-            stat = (mount / path.lstrip("/") / "memory.stat").read_bytes()[:MAX_FILE_BYTES]
-        except OSError:
-            continue
-        return {"path": one_line(path), "memory_stat": parse_counters(stat)}
-    return {"path": one_line(paths.get("memory") or paths.get("unified") or "/")}

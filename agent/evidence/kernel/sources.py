@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from agent.evidence.kernel import smaps
-from agent.evidence.kernel.procfs import read_fds, read_smaps, read_status
+from agent.evidence.kernel import descriptors, smaps, standing
+from agent.evidence.kernel.procfs import read_smaps
 from agent.evidence.rights import READ, SEARCH, denied, try_list, try_read
 from agent.evidence.source import Cost, SourceError, Tier
-from agent.evidence.taking import COUNTS, PLACE
+from agent.evidence.taking import COUNTS, PLACE, SETTING
 from agent.units import format_duration
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from agent.evidence.kernel.procfs import HeldProcess
     from agent.evidence.taking import Taking
     from agent.model import Process
-
-MANY = 200
-"""So many descriptors or threads are told in the gist."""
 
 
 class _OfAny:
@@ -62,7 +59,7 @@ class Mappings(_OfAny):
 
 
 class Standing(_OfAny):
-    """Status, limits, threads by name and the cgroup's memory."""
+    """Status, limits, threads and children by name, and the cgroup's memory."""
 
     name = "status"
 
@@ -71,16 +68,22 @@ class Standing(_OfAny):
         return denied(lambda: try_read(held, "status"), READ)
 
     def take(self, taking: Taking) -> None:
-        """Write it down, and tell of very many threads."""
-        status = read_status(taking.held)
-        taking.write("status.json", status)
-        names: dict[str, int] = status["threads"]
-        if sum(names.values()) >= MANY:
-            taking.tell(COUNTS, f"threads: {_most(names)} of {sum(names.values())}")
+        """Write it down, and tell what is more than at the first look, else of very many threads."""
+        found = standing.read_standing(taking.held)
+        taking.write("status.json", found)
+        earlier = _earlier(taking, "status.json", ("threads", "children", "cgroup"))
+        if earlier is None:
+            _tell(taking, COUNTS, standing.many_threads(found))
+            return
+        before, age_s = earlier
+        lines = list(standing.growth(before, found, age_s))
+        for line in lines or [standing.many_threads(found)]:
+            _tell(taking, COUNTS, line)
+        _tell(taking, SETTING, standing.cgroup_growth(before, found, age_s))
 
 
 class Descriptors(_OfAny):
-    """Open descriptors by class, and the files opened most often."""
+    """Open descriptors by class and by what they point to."""
 
     name = "fds"
 
@@ -89,19 +92,33 @@ class Descriptors(_OfAny):
         return denied(lambda: try_list(held, "fd"), SEARCH)
 
     def take(self, taking: Taking) -> None:
-        """Count them, and tell of very many."""
+        """Count them, and tell what is more than at the first look, else of very many."""
         try:
-            fds = read_fds(taking.held)
+            fds = descriptors.read_fds(taking.held)
         except PermissionError:
             # /proc/PID/fd is a folder of mode 0500: the right to trace does not open it (proc_pid_fd(5)).
             raise SourceError(
                 "fds: no permission (needs CAP_DAC_READ_SEARCH, or the process's user and group)"
             ) from None
         taking.write("fds.json", fds)
-        if fds["open"] >= MANY:
-            taking.tell(COUNTS, f"descriptors: {_most(fds['classes'])} of {fds['open']}")
+        earlier = _earlier(taking, "fds.json", ("classes", "targets", "folders"))
+        grown = "" if earlier is None else descriptors.growth(earlier[0], fds, earlier[1])
+        _tell(taking, COUNTS, grown or descriptors.most(fds))
 
 
-def _most(counts: dict[str, int]) -> str:
-    name = max(counts, key=lambda name: counts[name])
-    return f"{counts[name]} {name}"
+def _earlier(taking: Taking, name: str, parts: tuple[str, ...]) -> tuple[dict[str, Any], float] | None:
+    """Return what an earlier look has kept, and its age; None where there is none with these parts."""
+    before = taking.before(name)
+    if before is None:
+        return None
+    try:
+        kept = json.loads(before.content)
+    except ValueError:
+        return None  # cut off by a full disk
+    whole = isinstance(kept, dict) and all(isinstance(kept.get(part), dict) for part in parts)
+    return (kept, before.age_s) if whole else None
+
+
+def _tell(taking: Taking, rank: int, line: str) -> None:
+    if line:
+        taking.tell(rank, line)
