@@ -18,6 +18,7 @@ from agent.alerts.heartbeat import HttpBeat
 from agent.alerts.outbox import Outbox
 from agent.alerts.sentry import SentryOptions
 from agent.alerts.sentry_checkins import CHECK_IN_EVERY_S, SentryCheckIns
+from agent.capture_helper.sources import sources_of
 from agent.clock import Clock
 from agent.config import Config, ConfigError, load
 from agent.daemon.baselines import BaselineRound
@@ -97,8 +98,9 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     deliverer.start()
     stack.callback(deliverer.stop, STOP_TIMEOUT_S)
     baselines = Baselines(setting.state_dir / BASELINES, config.evidence.baseline_budget_bytes)
+    sources = sources_of(config.evidence)
     captures = CaptureWorker(
-        Captures(setting.state_dir / CAPTURES, config.evidence, report=page, baselines=baselines)
+        Captures(setting.state_dir / CAPTURES, config.evidence, sources, report=page, baselines=baselines)
     )
     captures.start()
     stack.callback(captures.stop, STOP_TIMEOUT_S)

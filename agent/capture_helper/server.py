@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from agent.capture_helper.protocol import Request
     from agent.capture_helper.work import Done, Work
+    from agent.model import ProcessKey
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class Server:
         self._lock = threading.Lock()
         self._open: Counter[int] = Counter()
         """Connections by user."""
+        self._told: set[ProcessKey] = set()
+        """Who was looked into; baselines of a thousand processes are no thousand lines an hour."""
 
     def run(self) -> None:
         """Serve until idle. Raises OSError when the listening socket itself fails."""
@@ -118,9 +121,26 @@ class Server:
                 send(line, Message(self._about()))
             return
         with self._work.done(request, _asking(line)) as done:
-            _log(request, peer, done)
+            self._log(request, peer, done)
             with within(line, ANSWER_S):
                 _hand_over(line, done)
+
+    def _log(self, request: Request, peer: Peer, done: Done) -> None:
+        """Log the first look into each process, and what failed."""
+        if request.ask is not Ask.TAKE or not done.served:
+            return
+        with self._lock:
+            told = request.key in self._told
+            self._told.add(request.key)
+        if not told or done.why_not:
+            log_event(
+                logger,
+                "evidence",
+                pid=request.pid,
+                source=request.name,
+                uid=peer.uid,
+                missing=done.why_not or None,
+            )
 
     def _about(self) -> dict[str, object]:
         rules = self._work.rules
@@ -175,16 +195,3 @@ def _hand_over(line: socket.socket, done: Done) -> None:
 
 def _end(why_not: str, *, served: bool = True) -> dict[str, Any]:
     return {"say": "end", "why_not": why_not, "served": served, "lines": [], "missing": []}
-
-
-def _log(request: Request, peer: Peer, done: Done) -> None:
-    if request.ask is Ask.TAKE and done.served:
-        log_event(
-            logger,
-            "evidence",
-            source=request.name,
-            pid=request.pid,
-            uid=peer.uid,
-            files=len(done.files),
-            missing=done.why_not or None,
-        )

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.capture_helper.client import NAME, HelperAbsentError, HelperError
+from agent.capture_helper.client import NAME, CaptureHelper, HelperAbsentError, HelperError
+from agent.evidence.python import pyspy
 from agent.evidence.source import SourceError
+from agent.evidence.sources import all_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
-    from agent.capture_helper.client import CaptureHelper
     from agent.consent import Consent
     from agent.evidence.kernel.procfs import HeldProcess
+    from agent.evidence.options import EvidenceOptions
     from agent.evidence.source import Cost, Source
     from agent.evidence.taking import Taking
     from agent.model import Process
+
+
+def sources_of(
+    options: EvidenceOptions, find_py_spy: Callable[[], Path | None] = pyspy.find
+) -> tuple[Source, ...]:
+    """Return every source there is, with the configured helper behind it."""
+    return helped(all_sources(find_py_spy), CaptureHelper(options.helper))
 
 
 def helped(sources: Iterable[Source], helper: CaptureHelper) -> tuple[Source, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent import statedir
+from agent.capture_helper.sources import sources_of
 from agent.clock import SystemClock
 from agent.evidence.captures import Captures
 from agent.evidence.options import EvidenceOptions
@@ -51,7 +52,8 @@ def command(pid: int, output: Path | None, *, with_locals: bool, as_json: bool) 
     except statedir.StateError as error:
         click.echo(f"{error}; or give --output", err=True)
         raise SystemExit(NOTHING_TAKEN) from None
-    captures = Captures(folder, replace(EvidenceOptions(), locals=with_locals))
+    options = replace(EvidenceOptions(), locals=with_locals)
+    captures = Captures(folder, options, sources_of(options))
     label = f"{process.key.pid}-{process.key.start_ticks}"
     evidence = captures.capture(process, label, SystemClock().now())
     click.echo(_json(process, evidence) if as_json else _text(process, evidence))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.capture_helper.client import NAME, CaptureHelper, HelperAbsentError, HelperError
 from agent.diagnosis.checks import Check, Grade
 from agent.evidence.python import pyspy
 from agent.evidence.readiness import tool_version
@@ -31,7 +33,8 @@ def evidence(config: Config, tool: Path | None) -> list[Check]:
     """Return whether captures have their tool and the right to use it."""
     if not config.evidence.enabled:
         return [Check(EVIDENCE, "evidence", Grade.OK, "off (evidence.enabled)")]
-    return [tool_found(tool), right(trace_right())]
+    given = trace_right()
+    return [tool_found(tool), right(given), *([] if given.capable else [helper(config.evidence.helper)])]
 
 
 def tool_found(tool: Path | None) -> Check:
@@ -62,6 +65,20 @@ def right(given: TraceRight) -> Check:
         return Check(EVIDENCE, "permission", Grade.WARN, text, facts)
     text = "no CAP_SYS_PTRACE: only this user's own processes may be looked into"
     return Check(EVIDENCE, "permission", Grade.OK, text, facts)
+
+
+def helper(path: str) -> Check:
+    """Return whether leakwatch-capture takes what we may not take ourselves."""
+    try:
+        about = CaptureHelper(path).about()
+    except HelperAbsentError as error:
+        text = f"no {NAME} to ask ({error}): what our own rights do not reach is missing in captures"
+        return Check(EVIDENCE, "helper", Grade.OK, text)
+    except HelperError as error:
+        return Check(EVIDENCE, "helper", Grade.WARN, f"{NAME} at {path}: {error}")
+    served, allowed = ", ".join(about.served), ", ".join(about.allowed) or "nothing else"
+    text = f"{NAME} {about.version} takes {served} of every process; it allows {allowed}"
+    return Check(EVIDENCE, "helper", Grade.OK, text, asdict(about))
 
 
 def machine(now: Instant, own: Process | None) -> list[Check]:

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.capture_helper.sources import sources_of
 from agent.config import Config
 from agent.consent import Consent
 from agent.diagnosis.checks import Check, Grade
 from agent.diagnosis.runtime import runtime_of
 from agent.evidence.readiness import Ready, readiness
-from agent.evidence.sources import all_sources
 from agent.model import Instant
 from agent.units import format_bytes, format_duration
 from agent.watch.cgroups import LimitReader
@@ -119,7 +119,7 @@ class Examiner:
         self.dumps_left -= run_tool
         return readiness(
             target.process,
-            all_sources(lambda: self.tool),
+            sources_of(self.config.evidence, lambda: self.tool),
             Consent() if target.entry is None else target.entry.allow,
             dump_with=self.tool if run_tool else None,
             timeout_s=self.config.evidence.timeout_s,

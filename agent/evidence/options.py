@@ -37,3 +37,7 @@ class EvidenceOptions:
     arguments: bool = option(
         default=False, describe="keep the command line in evidence.json as it is (it can hold secrets)"
     )
+    helper: str = option(
+        "/run/leakwatch-capture.sock",
+        describe='where leakwatch-capture is asked for what our own rights do not reach; "" for nowhere',
+    )

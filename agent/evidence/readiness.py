@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
 from agent.evidence.python import pyspy
+from agent.evidence.rights import PTRACE, denied, try_memory
 from agent.evidence.source import SourceError
 
 if TYPE_CHECKING:
@@ -34,16 +36,18 @@ def readiness(
 ) -> tuple[Ready, ...]:
     """Return every kind of evidence that a process can give, tried out without keeping anything.
 
-    With `dump_with` that py-spy takes a real dump of a Python process, which goes on running; otherwise only
-    the permission is tried.
+    With `dump_with` that py-spy takes a real dump of a Python process, which goes on running, where our own
+    rights allow it; otherwise only the permission is tried.
     """
     try:
         with HeldProcess(process.key) as held:
             found = []
             for source in sources:
                 if source.suits(process, consent):
+                    why = source.why_not(process, held)
                     dumps = source.name == pyspy.NAME and dump_with is not None
-                    why = _dump(held, dump_with, timeout_s) if dumps else source.why_not(process, held)
+                    if dumps and not why and not denied(partial(try_memory, held), PTRACE):
+                        why = _dump(held, dump_with, timeout_s)
                     found.append(Ready(source.name, why))
             return tuple(found)
     except ProcessGoneError as error:

@@ -109,7 +109,7 @@ def request(process: Process, **changed: object) -> dict[str, Any]:
 
 
 def ask(helper: Helper, head: dict[str, Any]) -> list[Message]:
-    """Return every message that a request is answered by."""
+    """Return every message that a request is answered by, once the helper has closed the line."""
     with helper.connect() as line:
         send(line, Message(head))
         answers = [receive(line, 50_000_000)]
@@ -117,6 +117,7 @@ def ask(helper: Helper, head: dict[str, Any]) -> list[Message]:
             if answers[-1].head["say"] == "want":
                 send(line, Message({"age_s": None}))
             answers.append(receive(line, 50_000_000))
+        assert swallowed(line) == b""
         return answers
 
 
@@ -190,11 +191,10 @@ def test_nothing_is_left_of_a_request(
 ) -> None:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    with capture_helper(tmp_path) as helper, helper.connect() as line:
-        send(line, Message(request(target, name="status")))
-        answers = swallowed(line)
+    with capture_helper(tmp_path) as helper:
+        answers = ask(helper, request(target))
 
-    assert b"status.json" in answers
+    assert "smaps.json" in [answer.head.get("name") for answer in answers]
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

@@ -304,7 +304,7 @@ def test_a_missing_tool_is_a_reason_of_its_own(child: LeakyChild) -> None:
 
     told = readiness(process_of(child.pid), sources, Consent(), dump_with=None, timeout_s=1.0)
 
-    assert told[0] == Ready("py-spy", "not installed (pip install py-spy)")
+    assert Ready("py-spy", "not installed (pip install py-spy)") in told
 
 
 @pytest.mark.parametrize(
