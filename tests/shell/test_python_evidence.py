@@ -124,3 +124,51 @@ def test_the_program_runs_on_and_nothing_is_left_in_it(shop: Planted, tmp_path: 
     tasks = list(Path(f"/proc/{shop.process.key.pid}/task").iterdir())
     assert len(tasks) <= 2  # its own, and ours where it has not quite ended
     assert shop.end() == (0, "")
+
+
+def stacks_of(program: Planted, folder: Path, now: Instant = NOW) -> Evidence:
+    options = EvidenceOptions(timeout_s=TIMEOUT_S, cooldown_s=1.0)
+    evidence = Captures(folder, options, [PythonStacks()]).capture(program.process, "x", now)
+    if evidence.missing and os.environ.get("REQUIRE_PYSPY") != "1":
+        pytest.skip(evidence.missing[0])
+    return evidence
+
+
+def test_the_function_whose_threads_became_more_is_named(tmp_path: Path) -> None:
+    with planted("thread_leak.py") as program:
+        program.tell("grow 2")
+        stacks_of(program, tmp_path)
+        program.tell("grow 60")
+
+        evidence = stacks_of(program, tmp_path, LATER)
+
+    assert evidence.gist[0] == (
+        "grew: +60 threads started with poll_queue (thread_leak.py:10) in 12m, 62 of 63 now"
+    )
+
+
+def test_very_many_threads_of_one_function_are_told_on_the_first_look(tmp_path: Path) -> None:
+    with planted("thread_leak.py") as program:
+        program.tell("grow 40")
+
+        evidence = stacks_of(program, tmp_path)
+
+    assert "threads: 40 of 41 were started with poll_queue (thread_leak.py:10)" in evidence.gist
+
+
+def test_without_consent_the_code_at_work_is_a_hint(tmp_path: Path) -> None:
+    with planted("flask_like.py") as program:
+        program.send("grow 1000000000")
+
+        evidence = stacks_of(program, tmp_path)
+
+    hints = [line for line in evidence.gist if line.startswith("hint: at work in ")]
+    assert len(hints) == 1
+    assert "(flask_like.py:" in hints[0]
+
+
+def test_a_program_that_only_waits_gives_no_hint(tmp_path: Path) -> None:
+    with planted("thread_leak.py") as program:
+        evidence = stacks_of(program, tmp_path)
+
+    assert not [line for line in evidence.gist if line.startswith("hint")]

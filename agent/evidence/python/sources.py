@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from agent.evidence.python import inject, objects, pyspy, stacks
+from agent.evidence.python import inject, looks, objects, pyspy, stacks, threads
 from agent.evidence.rights import PTRACE, denied, try_memory
 from agent.evidence.source import Cost, SourceError, Tier
-from agent.evidence.taking import CODE
+from agent.evidence.taking import CODE, COUNTS
 from agent.units import format_duration
 
 if TYPE_CHECKING:
@@ -49,11 +49,21 @@ class PythonStacks:
         dump = pyspy.dump(
             taking.held, self._find_tool(), timeout_s=options.timeout_s, with_locals=options.locals
         )
-        threads = stacks.read(dump.threads)
-        taking.write_raw("pyspy.txt", stacks.readable(threads).encode("utf-8", "backslashreplace"))
+        found = stacks.read(dump.threads)
+        taking.write_raw("pyspy.txt", stacks.readable(found).encode("utf-8", "backslashreplace"))
         taking.write_raw("pyspy.json", dump.raw)
-        for line in stacks.summarise(threads):
+        before = taking.before("pyspy.json")
+        more = () if before is None else threads.grown(threads.read(before.content), found, before.age_s)
+        for line in (*more, *stacks.summarise(found), *(() if more else threads.many(found))):
             taking.tell(CODE, line)
+        for line in self._hint(taking, len(found)):
+            taking.tell(COUNTS, line)
+
+    def _hint(self, taking: Taking, thread_count: int) -> tuple[str, ...]:
+        tool = self._find_tool()
+        if tool is None or thread_count > looks.MAX_THREADS:
+            return ()
+        return looks.hint(looks.at_work(taking.held, tool, taking.options.timeout_s))
 
 
 class PythonObjects:

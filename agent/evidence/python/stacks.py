@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 MAX_PART_CHARS = 120
 MAX_LOCAL_CHARS = 300
 MAX_TOLD_STACKS = 3
+LIBRARY = 2
+"""The standard library as a frame's origin."""
 
 _INSTALLED = re.compile(r"/(?:site|dist)-packages/")
-_STANDARD_LIBRARY = re.compile(r"/lib(?:64)?/python\d(?:\.\d+)?t?/|^<frozen |/zipimport\b")
+_STANDARDLIBRARY = re.compile(r"/lib(?:64)?/python\d(?:\.\d+)?t?/|^<frozen |/zipimport\b")
 
 
 class Frame(NamedTuple):
@@ -70,11 +72,11 @@ def summarise(threads: Sequence[Thread]) -> tuple[str, ...]:
         return ()
     counts = Counter(place for place, _ in places)
     running = {place for place, thread in places if thread.holds_gil or thread.active}
-    order = sorted(counts, key=lambda place: (place.origin == _LIBRARY, -counts[place], place not in running))
+    order = sorted(counts, key=lambda place: (place.origin == LIBRARY, -counts[place], place not in running))
     top, others = order[0], order[1:MAX_TOLD_STACKS]
     of = f"of {len(threads)} thread{'s' if len(threads) != 1 else ''}"
     lines = [f"top stack: {top} in {counts[top]} {of}"]
-    lines += [f"also: {place} in {counts[place]}" for place in others if place.origin != _LIBRARY]
+    lines += [f"also: {place} in {counts[place]}" for place in others if place.origin != LIBRARY]
     told = set(order[:MAX_TOLD_STACKS])
     lines += [f"running: {place}" for place in order if place in running - told][:1]
     return tuple(lines)
@@ -83,9 +85,6 @@ def summarise(threads: Sequence[Thread]) -> tuple[str, ...]:
 def readable(threads: Sequence[Thread]) -> str:
     """Return every thread's calls, innermost first, as a text file for people."""
     return "\n".join(line for thread in threads for line in (*_thread_lines(thread), ""))
-
-
-_LIBRARY = 2
 
 
 def _frame(frame: dict[str, Any]) -> Frame:
@@ -102,7 +101,7 @@ def origin(path: str) -> int:
     """Return where a file belongs: 0 application, 1 installed package, 2 standard library."""
     if _INSTALLED.search(path):
         return 1
-    return _LIBRARY if _STANDARD_LIBRARY.search(path) else 0
+    return LIBRARY if _STANDARDLIBRARY.search(path) else 0
 
 
 def _variables(frame: dict[str, Any]) -> tuple[str, ...]:
