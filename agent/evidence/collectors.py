@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent.evidence.go.collector import GoCollector
 from agent.evidence.jvm.collector import JvmCollector
+from agent.evidence.node.collector import node_collectors
 from agent.evidence.python.collecting import PythonCollector
 
 if TYPE_CHECKING:
@@ -14,4 +15,4 @@ if TYPE_CHECKING:
 
 def all_collectors() -> tuple[Collector, ...]:
     """Return the collectors, for each runtime the gentlest first."""
-    return (GoCollector(), JvmCollector(), PythonCollector())
+    return (GoCollector(), JvmCollector(), *node_collectors(), PythonCollector())

@@ -10,6 +10,7 @@ from agent.evidence.go.sources import GoHeap, Goroutines
 from agent.evidence.jvm.dump import HeapDump
 from agent.evidence.jvm.sources import ClassHistogram, JvmMemory, ThreadStacks
 from agent.evidence.kernel.sources import Descriptors, Mappings, Standing
+from agent.evidence.node.sources import node_sources
 from agent.evidence.python import pyspy
 from agent.evidence.python.sources import PythonObjects, PythonStacks
 
@@ -31,6 +32,7 @@ def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[So
         ClassHistogram(),
         JvmMemory(),
         ThreadStacks(),
+        *node_sources(),
         Standing(),
         Descriptors(),
         ProofByCollection(all_collectors()),

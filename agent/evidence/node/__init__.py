@@ -1,0 +1,1 @@
+"""Evidence of Node processes, through their inspector."""

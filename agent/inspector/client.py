@@ -1,0 +1,238 @@
+"""A client of the Chrome DevTools Protocol that ends in time and in little memory, whoever answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from agent.fetch import FetchError, fetch
+from agent.text import one_line
+from agent.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.inspector.places import Place
+
+MAX_MESSAGE_BYTES = 16_000_000
+"""A sampling profile of a large program has some 2 MB; a chunk of a snapshot 100 kB (V8InspectorImpl)."""
+MAX_LIST_BYTES = 65_536
+MAX_HEAD_BYTES = 4096
+"""Of the answer to the handshake: Node's has 129."""
+LIST_TIMEOUT_S = 2.0
+_TARGET_ID = re.compile(r"[0-9a-fA-F-]{1,64}")
+_REASON_CHARS = 200
+
+
+class InspectorError(Exception):
+    """Why the inspector did not answer as it should: a sentence that names host and port."""
+
+
+@contextmanager
+def session(place: Place, timeout_s: float) -> Iterator[Session]:
+    """Open a session that is over after `timeout_s`, whatever the peer does. Raises InspectorError."""
+    one = Session(place, timeout_s)
+    try:
+        with one.limited(timeout_s):
+            one.connect()
+            yield one
+    finally:
+        one.close()
+
+
+def target_id(place: Place, timeout_s: float) -> str:
+    """Return the id of the program behind an inspector; only Node's answers so. Raises InspectorError."""
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    try:
+        page = fetch(f"http://{host}:{place.port}/json/list", timeout_s=timeout_s, max_bytes=MAX_LIST_BYTES)
+        listed = json.loads(page)[0]
+        found = listed["id"] if listed["type"] == "node" else None
+    except FetchError as error:
+        raise InspectorError(str(error)) from None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, str) or not _TARGET_ID.fullmatch(found):
+        raise InspectorError(f"{place}: what listens there is not Node's inspector")
+    return found
+
+
+class Session:
+    """One connection to the inspector; what is left of it is closed by `close`. Not thread-safe."""
+
+    def __init__(self, place: Place, timeout_s: float) -> None:
+        self.place = place
+        self._timeout_s = timeout_s
+        self._line: _Guarded | None = None
+        self._web: Any = None
+        self._asked = 0
+        self._over = False
+
+    def connect(self) -> None:
+        """Shake hands. Raises InspectorError."""
+        import websocket  # noqa: PLC0415 - 50 ms and 3 MB that only hosts with an inspector need
+
+        path = target_id(self.place, min(self._timeout_s, LIST_TIMEOUT_S))
+        try:
+            plain = socket.create_connection((self.place.host, self.place.port), self._timeout_s)
+        except OSError as error:
+            raise InspectorError(f"{self.place}: {error.strerror or 'no answer in time'}") from None
+        self._line = _Guarded(plain)
+        if self._over:
+            self._line.cut()
+        self._web = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+        with self._told(), self.limited(self._timeout_s):
+            self._web.connect(
+                f"ws://{self.place}/{path}",
+                socket=self._line,
+                timeout=self._timeout_s,
+                suppress_origin=True,
+                redirect_limit=0,
+            )
+            self._line.talking = True
+
+    def call(
+        self, method: str, sink: Callable[[dict[str, Any]], None] | None = None, /, **parameters: Any
+    ) -> dict[str, Any]:
+        """Return the result of a method; messages that come before it go to `sink`. Raises InspectorError."""
+        self._asked += 1
+        with self._told():
+            self._web.send(json.dumps({"id": self._asked, "method": method, "params": parameters}))
+            while True:
+                message = self._receive()
+                if message.get("id") == self._asked:
+                    return self._result(method, message)
+                if sink is not None:
+                    sink(message)
+
+    def evaluate(self, expression: str) -> Any:
+        """Return the JSON value of an expression, as the console has it. Raises InspectorError."""
+        answer = self.call(
+            "Runtime.evaluate",
+            expression=expression,
+            includeCommandLineAPI=True,
+            returnByValue=True,
+            silent=True,
+        )
+        result = answer.get("result")
+        if "exceptionDetails" in answer or not isinstance(result, dict):
+            raise InspectorError(f"{self.place}: it cannot evaluate what it is asked")
+        return result.get("value")
+
+    def wait_closed(self) -> None:
+        """Return when the peer has ended the connection, or the time is over."""
+        with suppress(InspectorError), self._told():
+            while True:
+                self._receive()
+
+    @contextmanager
+    def limited(self, timeout_s: float) -> Iterator[Self]:
+        """Cut the connection after so long: whoever waits for it gets InspectorError."""
+        expired = threading.Event()
+        timer = threading.Timer(timeout_s, self._cut, (expired,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield self
+        except InspectorError:
+            if expired.is_set():
+                raise InspectorError(
+                    f"{self.place}: no whole answer within {format_duration(timeout_s)}"
+                ) from None
+            raise
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """End the connection without waiting for the peer."""
+        if self._line is not None:
+            self._line.close()
+
+    def _cut(self, expired: threading.Event) -> None:
+        expired.set()
+        self._over = True
+        if self._line is not None:
+            self._line.cut()
+
+    def _receive(self) -> dict[str, Any]:
+        if self._line is None:
+            raise InspectorError(f"{self.place}: not connected")
+        self._line.begin_message()
+        opcode, raw = self._web.recv_data()
+        if opcode == _CLOSE:
+            raise InspectorError(f"{self.place}: it has closed the connection")
+        message = json.loads(raw)
+        if not isinstance(message, dict):
+            raise TypeError(raw[:20])
+        return message
+
+    def _result(self, method: str, message: dict[str, Any]) -> dict[str, Any]:
+        result = message.get("result")
+        if isinstance(result, dict):
+            return result
+        error = message.get("error")
+        why = error.get("message") if isinstance(error, dict) else None
+        raise InspectorError(f"{self.place}: {method}: {one_line(str(why or 'no result'), _REASON_CHARS)}")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        import websocket  # noqa: PLC0415 - see connect
+
+        try:
+            yield
+        except (OSError, websocket.WebSocketException, AttributeError) as error:
+            words = getattr(error, "strerror", None) or "the connection has ended"
+            raise InspectorError(f"{self.place}: {words}") from None
+        except (ValueError, TypeError, RecursionError, IndexError):
+            raise InspectorError(f"{self.place}: what answers does not speak the protocol") from None
+
+
+_CLOSE = 0x8
+"""RFC 6455, section 5.2."""
+
+
+class _Guarded:
+    """The socket that websocket-client reads from: each message is bounded, and so is the handshake."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._left = MAX_HEAD_BYTES
+        self._head = b""
+        self.talking = False
+
+    def begin_message(self) -> None:
+        self._left = MAX_MESSAGE_BYTES
+
+    def recv(self, most: int) -> bytes:
+        if self._left <= 0:
+            raise OSError(0, f"a message longer than {format_bytes(MAX_MESSAGE_BYTES)}")
+        got = self._line.recv(min(most, 65_536))
+        self._left -= len(got) + 1  # many empty frames must come to an end too
+        if not self.talking:
+            self._head += got
+            if b"cookie" in self._head.lower():  # websocket-client keeps them for ever
+                raise OSError(0, "what answers is not Node's inspector")
+        return got
+
+    def send(self, data: bytes) -> int:
+        return self._line.send(data)
+
+    def gettimeout(self) -> float | None:
+        return self._line.gettimeout()
+
+    def settimeout(self, timeout_s: float | None) -> None:
+        self._line.settimeout(timeout_s)
+
+    def fileno(self) -> int:
+        return self._line.fileno()
+
+    def cut(self) -> None:
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with closing(self._line):
+            self.cut()
