@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.evidence.native import chunks, maps, memory
+from agent.evidence.native import chunks, maps, memleak, memory
 from agent.evidence.native.contents import Contents, Found, look
 from agent.evidence.native.maps import Span
 from agent.evidence.rights import PTRACE, denied, try_memory
@@ -15,7 +15,8 @@ from agent.text import one_line
 from agent.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from agent.consent import Consent
     from agent.evidence.kernel.procfs import HeldProcess
@@ -79,6 +80,40 @@ class HeapContents:
         taking.write_raw("heap-contents.txt", _readable(contents, grown=grown).encode("utf-8", "replace"))
         taking.write(FILE, _to_json(contents, spans, grown=grown))
         _tell(taking, contents, before, grown=grown)
+
+
+class AllocationTrace:
+    """What is allocated and not given back while memleak looks, by stack."""
+
+    name = memleak.NAME
+    cost = Cost(Tier.MEDIUM)
+
+    def __init__(self, find_tool: Callable[[], Path | None] = memleak.find) -> None:
+        self._find_tool = find_tool
+
+    def suits(self, process: Process, consent: Consent) -> bool:  # noqa: ARG002 - any runtime calls malloc
+        """Whether the entry allows it: each malloc and free takes one or two microseconds more meanwhile."""
+        return consent.trace
+
+    def why_not(self, process: Process, held: HeldProcess) -> str:  # noqa: ARG002 - the port's; rights and tool decide
+        """Return why nothing can be traced here."""
+        return memleak.refusal(self._find_tool())
+
+    def take(self, taking: Taking) -> None:
+        """Trace for as long as the time allows, and tell the stack that holds most of what was not freed."""
+        tool = self._find_tool()
+        why = memleak.refusal(tool)
+        if tool is None or why:
+            raise SourceError(f"{self.name}: {why}")
+        with taking.held.lines("maps") as lines:
+            regions = maps.parse(lines)
+        output, seconds = memleak.trace(tool, taking.held, regions, timeout_s=taking.options.timeout_s)
+        taking.write_raw("memleak.txt", output.encode("utf-8", "replace"))
+        found = memleak.parse(output)
+        if found:
+            size, count = format_bytes(found[0].size_bytes), f"{found[0].blocks:,}"
+            who = memleak.label(found[0], regions)
+            taking.tell(CODE, f"not freed: {who} allocated {size} in {count} blocks within {seconds}s")
 
 
 def _unknown_machine(held: HeldProcess) -> str:
