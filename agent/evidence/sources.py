@@ -10,6 +10,7 @@ from agent.evidence.go.sources import GoHeap, Goroutines
 from agent.evidence.jvm.dump import HeapDump
 from agent.evidence.jvm.sources import ClassHistogram, JvmMemory, ThreadStacks
 from agent.evidence.kernel.sources import Descriptors, Mappings, Standing
+from agent.evidence.native.sources import AllocationTrace, HeapContents
 from agent.evidence.node.sources import node_sources
 from agent.evidence.python import pyspy
 from agent.evidence.python.sources import PythonObjects, PythonStacks
@@ -29,12 +30,14 @@ def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[So
         PythonObjects(),
         GoHeap(),
         Goroutines(),
+        HeapContents(),
         ClassHistogram(),
         JvmMemory(),
         ThreadStacks(),
         *node_sources(),
         Standing(),
         Descriptors(),
+        AllocationTrace(),
         ProofByCollection(all_collectors()),
         HeapDump(),
     )
