@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +25,6 @@ NEEDS_USER = "needs root, or the JVM's own user: it answers no other"
 _HOTSPOT = re.compile(rb"/libjvm\.so( \(deleted\))?$|/hsperfdata_[^/\n]{1,64}/[0-9]+( \(deleted\))?$")
 _OPENJ9 = re.compile(rb"/libj9vm[0-9]+\.so")
 _NO_ATTACH = b"-XX:+DisableAttachMechanism"
-_TRACKING = re.compile(rb"-XX:NativeMemoryTracking=(summary|detail)\b")
 
 
 class RefusedError(Exception):
@@ -39,8 +39,6 @@ class Hotspot(NamedTuple):
     uid: int
     gid: int
     """Its effective ones; it answers nobody else."""
-    tracks_native: bool
-    """Whether it was started with native memory tracking, as far as its command and environment tell."""
 
 
 def prove(held: HeldProcess) -> Hotspot:
@@ -62,7 +60,7 @@ def prove(held: HeldProcess) -> Hotspot:
         raise RefusedError("it runs with -XX:+DisableAttachMechanism")
     uids, gids = _numbers(status, b"Uid"), _numbers(status, b"Gid")
     inner = (_numbers(status, b"NSpid") or (held.key.pid,))[-1]
-    return Hotspot(inner, uids[1], gids[1], _TRACKING.search(options) is not None)
+    return Hotspot(inner, uids[1], gids[1])
 
 
 def check_signals(status: bytes) -> None:
@@ -96,8 +94,11 @@ def _check_libraries(held: HeldProcess) -> None:
 
 
 def _options(held: HeldProcess) -> bytes:
-    """Return its command and environment (JAVA_TOOL_OPTIONS), where options for the JVM stand."""
-    return held.read("cmdline") + b"\0" + held.read("environ")
+    """Return its command and, where it may be read, its environment (JAVA_TOOL_OPTIONS)."""
+    command, environment = held.read("cmdline"), b""
+    with suppress(PermissionError):  # of mode 0400: the right to trace does not open it
+        environment = held.read("environ")
+    return command + b"\0" + environment
 
 
 def _numbers(status: bytes, name: bytes) -> tuple[int, ...]:
