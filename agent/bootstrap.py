@@ -36,6 +36,7 @@ from agent.daemon.noticing import ChangeNews, Noticer
 from agent.daemon.publish import Publisher
 from agent.daemon.watched import WatchedSet
 from agent.daemon.watcher import Watcher
+from agent.evidence import turn
 from agent.evidence.baselines import Baselines
 from agent.evidence.captures import Captures
 from agent.evidence.worker import CaptureWorker
@@ -97,10 +98,17 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     outbox.write_behind(deliverer.wake)
     deliverer.start()
     stack.callback(deliverer.stop, STOP_TIMEOUT_S)
-    baselines = Baselines(setting.state_dir / BASELINES, config.evidence.baseline_budget_bytes)
+    baselines = Baselines(setting.state_dir / BASELINES, config.evidence.baseline_budget_bytes, turn.SHARED)
     sources = sources_of(config.evidence)
     captures = CaptureWorker(
-        Captures(setting.state_dir / CAPTURES, config.evidence, sources, report=page, baselines=baselines)
+        Captures(
+            setting.state_dir / CAPTURES,
+            config.evidence,
+            sources,
+            report=page,
+            baselines=baselines,
+            host_lock=turn.SHARED,
+        )
     )
     captures.start()
     stack.callback(captures.stop, STOP_TIMEOUT_S)

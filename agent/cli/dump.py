@@ -13,8 +13,11 @@ import click
 from agent import statedir
 from agent.capture_helper.sources import sources_of
 from agent.clock import SystemClock
+from agent.consent import Consent
+from agent.evidence import turn
 from agent.evidence.captures import Captures
 from agent.evidence.options import EvidenceOptions
+from agent.evidence.source import Tier
 from agent.watch.discovery import Discovery
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 NOTHING_TAKEN = 1
 NO_SUCH_PROCESS = 2
+ALLOWABLE = ("heavy", "inspector", "inject", "trace")
+"""What `Consent` has that evidence can use."""
 FOLDER = "dumps"
 """Beside the captures of incidents, so that neither takes the other's room."""
 
@@ -34,11 +39,28 @@ FOLDER = "dumps"
     type=click.Path(path_type=Path, file_okay=False),
     help='Folder for the files; otherwise "dumps" in the state directory.',
 )
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    type=click.Choice(ALLOWABLE),
+    help="Also what may hold or change the process for a moment, as `allow` of an entry; several times.",
+)
+@click.option("--pprof", metavar="URL", help="Where a Go program serves pprof.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(pid: int, output: Path | None, *, with_locals: bool, as_json: bool) -> None:
-    """Take evidence of a process now: memory by kind of mapping, Python stacks, limits, descriptors.
+def command(
+    pid: int,
+    output: Path | None,
+    allowed: tuple[str, ...],
+    pprof: str | None,
+    *,
+    with_locals: bool,
+    as_json: bool,
+) -> None:
+    """Take evidence of a process now: what holds its memory by code or type, mappings, descriptors, threads.
 
-    The process goes on running. A second dump of the same process tells what grew since the first.
+    The process goes on running. A second dump of the same process tells what grew since the first. What
+    could hold it for long, or needs more memory than there is, is not taken, and why is said.
 
     \b
     Exit codes: 0 something was taken, 1 nothing could be taken, 2 no such process.
@@ -53,9 +75,11 @@ def command(pid: int, output: Path | None, *, with_locals: bool, as_json: bool) 
         click.echo(f"{error}; or give --output", err=True)
         raise SystemExit(NOTHING_TAKEN) from None
     options = replace(EvidenceOptions(), locals=with_locals)
-    captures = Captures(folder, options, sources_of(options))
+    captures = Captures(folder, options, sources_of(options), host_lock=turn.SHARED)
     label = f"{process.key.pid}-{process.key.start_ticks}"
-    evidence = captures.capture(process, label, SystemClock().now())
+    consent = Consent(pprof=pprof, **dict.fromkeys(allowed, True))
+    tier = Tier.HEAVY if consent.heavy else Tier.MEDIUM
+    evidence = captures.capture(process, label, SystemClock().now(), consent=consent, tier=tier)
     click.echo(_json(process, evidence) if as_json else _text(process, evidence))
     raise SystemExit(0 if evidence.directory else NOTHING_TAKEN)
 

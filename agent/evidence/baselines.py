@@ -48,9 +48,10 @@ class Baselines:
     What is known of who has one is read once; one thread takes them, any may ask.
     """
 
-    def __init__(self, directory: Path, budget_bytes: int) -> None:
+    def __init__(self, directory: Path, budget_bytes: int, host_lock: Path | None = None) -> None:
         self._directory = directory
         self._budget_bytes = budget_bytes
+        self._host_lock = host_lock
         self._takes = 0
         self._taken = {key: taken_t_s for key, taken_t_s, _ in self._stored()}
 
@@ -70,7 +71,7 @@ class Baselines:
         """Take and keep one, in the place of an earlier one; not while captures are taken. Never raises."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with our_turn(self._directory, 0.0), HeldProcess(process.key) as held:
+            with our_turn(self._directory, 0.0, self._host_lock), HeldProcess(process.key) as held:
                 folder = MemoryFolder()
                 taking = Taking(process, held, folder, now, options, consent, lambda _: None)
                 self._fill(taking, sources, look)

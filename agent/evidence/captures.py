@@ -68,7 +68,9 @@ class Captures:
         report: Report | None = None,
         baselines: Baselines | None = None,
         look: Look = pressure.look,
+        host_lock: Path | None = None,
     ) -> None:
+        """`host_lock` is the folder where every leakwatch of the host finds the same lock."""
         self._folders = CaptureFolders(directory)
         self._options = options
         self._bounds = Bounds(options.max_pause_s, options.max_heavy_pause_s, options.disk_budget_bytes)
@@ -76,6 +78,7 @@ class Captures:
         self._report = report
         self._baselines = baselines
         self._look = look
+        self._host_lock = host_lock
         self._recent: dict[ProcessKey, _Recent] = {}
         self._unpaired: set[ProcessKey] = set()
 
@@ -138,8 +141,10 @@ class Captures:
         return added
 
     def wants_heavy(self, process: Process, consent: Consent) -> bool:
-        """Whether there is anything heavy to be taken of a process, and it is allowed."""
-        return consent.heavy and any(
+        """Whether there is anything heavy to be taken of a process, it is allowed, and was not just taken."""
+        recent = self._recent.get(process.key)
+        taken = recent is not None and recent.tier is Tier.HEAVY
+        return (consent.heavy and not taken) and any(
             source.cost.tier is Tier.HEAVY and source.suits(process, consent) for source in self._sources
         )
 
@@ -156,7 +161,7 @@ class Captures:
         """Take a capture in its turn; why there is none is a sentence."""
         try:
             self._folders.make(label)
-            with our_turn(self._folders.directory, self._options.timeout_s):
+            with our_turn(self._folders.directory, self._options.timeout_s, self._host_lock):
                 return take()
         except (ProcessGoneError, FolderError, TakenError) as error:
             return Evidence("", missing=(str(error),))
@@ -237,7 +242,7 @@ class Captures:
             return ""
         conditions = self._look(taking.held, self._folders.free_bytes())
         if governor.tier_of(source.cost, conditions.heap_bytes) > most:
-            pause = format_duration(governor.pause_s(source.cost, conditions.heap_bytes))
+            pause = governor.short(governor.pause_s(source.cost, conditions.heap_bytes))
             return f"would hold the process for about {pause}: taken when a leak turns critical"
         if source.cost.tier is not Tier.CHEAP and (why := source.why_not(taking.process, taking.held)):
             return why

@@ -98,6 +98,11 @@ def refusal(cost: Cost, conditions: Conditions, bounds: Bounds) -> str:
     )
 
 
+def short(seconds: float) -> str:
+    """Return a time that may be a part of a second, e.g. "120ms", "2s", "1m20s"."""
+    return f"{1000 * seconds:.0f}ms" if seconds < 1.0 else format_duration(seconds)
+
+
 def _memory(cost: Cost, conditions: Conditions) -> str:
     needs = round(cost.memory_bytes + cost.memory_per_heap * conditions.heap_bytes)
     room = min(conditions.rooms, default=None)
@@ -113,7 +118,7 @@ def _pause(cost: Cost, conditions: Conditions, bounds: Bounds) -> str:
     bound_s, key = (bounds.heavy_pause_s, "max_heavy_pause") if heavy else (bounds.pause_s, "max_pause")
     if lasts_s <= bound_s:
         return ""
-    pause, most = format_duration(lasts_s), format_duration(bound_s)
+    pause, most = short(lasts_s), short(bound_s)
     return f"would hold the process for about {pause}, evidence.{key} is {most}"
 
 

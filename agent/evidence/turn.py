@@ -26,8 +26,8 @@ class TakenError(Exception):
 
 
 @contextmanager
-def our_turn(directory: Path, wait_s: float, shared: Path = SHARED) -> Iterator[None]:
-    """Hold the lock of the host, else that of `directory`, which must exist.
+def our_turn(directory: Path, wait_s: float, shared: Path | None = None) -> Iterator[None]:
+    """Hold the lock of the host in `shared`; without it, or where it is another's, that of `directory`.
 
     A file of mode 0600 by user: nobody else can hold it to keep us from taking evidence.
     Raises TakenError when it is not free within `wait_s`, FolderError, OSError.
@@ -40,14 +40,15 @@ def our_turn(directory: Path, wait_s: float, shared: Path = SHARED) -> Iterator[
         os.close(fd)
 
 
-def _open(directory: Path, shared: Path) -> int:
-    with suppress(OSError):
-        fd = os.open(shared / f"leakwatch-capture-{os.geteuid()}.lock", _OPEN, 0o600)
-        if _own(fd):
-            return fd
-        os.close(fd)
-    with opened(str(directory)) as parent:
-        return os.open(".lock", _OPEN, 0o600, dir_fd=parent)
+def _open(directory: Path, shared: Path | None) -> int:
+    if shared is not None:
+        with suppress(OSError):
+            fd = os.open(shared / f"leakwatch-capture-{os.geteuid()}.lock", _OPEN, 0o600)
+            if _own(fd):
+                return fd
+            os.close(fd)
+    with opened(str(directory)) as fd:
+        return os.dup(fd)
 
 
 def _own(fd: int) -> bool:
