@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from children import process_of
+
+from agent.capture_helper.protocol import VERSION, Message
+from agent.capture_helper.wire import receive, send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+
+    from agent.model import Process
 
 CLIENT_UID = 65_531
 HELPER_UID = 65_532
 CAP_DAC_READ_SEARCH = 2
 CAP_SYS_PTRACE = 19
 TARGET_UID = 65_533
+SECRET = "hunter2-in-a-local"
+PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+"""One that lies in no private folder: its file is read by the right to trace alone."""
+APPLICATION = f"""
+import os, sys
+
+def handle(token):
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+os.setgroups([])
+os.setresgid({TARGET_UID}, {TARGET_UID}, {TARGET_UID})
+os.setresuid({TARGET_UID}, {TARGET_UID}, {TARGET_UID})
+handle("{SECRET}")
+"""
 START = """
 import ctypes, os, struct, sys
 from agent.capture_helper.main import command  # before its folder may be closed to us
@@ -138,3 +162,59 @@ class Captor:
 
     def __exit__(self, *_: object) -> None:
         self._program.communicate()
+
+
+@contextmanager
+def other_users_program() -> Iterator[Process]:
+    """Run a Python program of another user, with a secret in a local variable."""
+    with subprocess.Popen(
+        [PYTHON, "-c", APPLICATION], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"ready\n"
+        yield process_of(program.pid)
+        program.kill()
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Make a folder that other users reach too, as pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="leakwatch-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def request_for(process: Process, **changed: object) -> dict[str, Any]:
+    """Return a request to take smaps, with what is changed in it."""
+    pid, start_ticks, boot_id = process.key
+    told = {"version": VERSION, "ask": "take", "name": "smaps", "pid": pid, "start_ticks": start_ticks}
+    return told | {"boot_id": boot_id, "timeout_s": 5.0, "locals": False, "consent": []} | changed
+
+
+def ask(helper: Helper, head: dict[str, Any]) -> list[Message]:
+    """Return every message that a request is answered by, once the helper has closed the line."""
+    with helper.connect() as line:
+        send(line, Message(head))
+        answers = [receive(line, 50_000_000)]
+        while answers[-1].head["say"] != "end":
+            if answers[-1].head["say"] == "want":
+                send(line, Message({"age_s": None}))
+            answers.append(receive(line, 50_000_000))
+        assert swallowed(line) == b""
+        return answers
+
+
+def last(helper: Helper, head: dict[str, Any]) -> dict[str, Any]:
+    """Return what the answer ends with."""
+    return ask(helper, head)[-1].head
+
+
+def swallowed(line: socket.socket) -> bytes:
+    """Return everything that still comes."""
+    found = b""
+    try:
+        while chunk := line.recv(65_536):
+            found += chunk
+    except ConnectionResetError:
+        pass  # it has closed the line without reading everything
+    return found
