@@ -97,6 +97,11 @@ class Background:
     def __contains__(self, key: ProcessKey) -> bool:
         return key in self._ones
 
+    @property
+    def pending(self) -> int:
+        """How many processes have been asked about and have not answered yet."""
+        return sum(one.under_way and one.outcome is None for one in self._ones.values())
+
     def follow(self, target: Target, asked: Asked) -> None:
         """Ask about a process from the next poll on; one that is followed is begun anew."""
         before = self._ones.get(target.process.key)

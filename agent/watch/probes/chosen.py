@@ -86,6 +86,11 @@ class ChosenProbes:
         self._followed: dict[ProcessKey, _Followed] = {}
         self._missing: dict[ProcessKey, _Missing] = {}
 
+    @property
+    def pending(self) -> int:
+        """How many processes have been asked about and have not answered yet."""
+        return self._background.pending
+
     def follow(self, target: Target) -> bool:
         """Begin to follow a process, or go on as its new entry wants it; False where there is nothing to."""
         key, known = target.process.key, self._followed.get(target.process.key)
