@@ -32,14 +32,16 @@ MAX_LABEL_CHARS = 60
 
 _ALLOCATORS = (b"jemalloc", b"tcmalloc", b"mimalloc", b"/libc.so.6", b"/libc-2.", b"/ld-musl-")
 """Which file's malloc is traced: the first that is mapped, else the executable's own."""
-_LIBRARIES = re.compile(r"/(?:libc\.so|libc-2|libstdc\+\+|libc\+\+|ld-|lib\w*(?:jemalloc|tcmalloc|mimalloc))")
+_LIBRARIES = re.compile(
+    r"/(?:libc\.so|libc-2|libpthread|libstdc\+\+|libc\+\+|ld-|lib\w*(?:jemalloc|tcmalloc|mimalloc))"
+)
 _ALLOCATES = re.compile(
     r"_Zn[wa]|(?:malloc|calloc|realloc|memalign|posix_memalign|aligned_alloc|valloc|mmap)$"
 )
 _STACK = re.compile(r"\s*(\d{1,18}) bytes in (\d{1,18}) allocations from stack")
 _FRAME = re.compile(
     r"\s+(?:\d+\s+)?(?:\[<([0-9a-f]{1,16})>\]|0x[0-9a-f]{1,16})?\s*"
-    r"(?:([^\s\[<][^\[]*?)(?:\+0x[0-9a-f]+)?\s+)?\[([^\]]+)\]\s*"
+    r"(?:\[unknown\]\s+|([^\s\[<][^\[]*?)(?:\+0x[0-9a-f]+)?\s+)?\[([^\]]+)\]\s*"
 )
 """libbpf-tools: "0 [<0000561123444198>] remember+0xf [/usr/bin/shop]"; BCC: "remember+0xf [shop]"."""
 _CAPABILITIES = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
@@ -140,7 +142,7 @@ def label(stack: Outstanding, regions: Sequence[Region]) -> str:
 
 
 def _frame(address: str | None, function: str | None, file: str) -> Frame:
-    name = "" if function is None or function == "[unknown]" else readable(function.strip())
+    name = "" if function is None else readable(function.strip())
     return Frame(one_line(name), one_line(file), int(address, 16) if address else None)
 
 

@@ -88,8 +88,13 @@ class AllocationTrace:
     name = memleak.NAME
     cost = Cost(Tier.MEDIUM)
 
-    def __init__(self, find_tool: Callable[[], Path | None] = memleak.find) -> None:
+    def __init__(
+        self,
+        find_tool: Callable[[], Path | None] = memleak.find,
+        refusal: Callable[[Path | None], str] = memleak.refusal,
+    ) -> None:
         self._find_tool = find_tool
+        self._refusal = refusal
 
     def suits(self, process: Process, consent: Consent) -> bool:  # noqa: ARG002 - any runtime calls malloc
         """Whether the entry allows it: each malloc and free takes one or two microseconds more meanwhile."""
@@ -97,12 +102,12 @@ class AllocationTrace:
 
     def why_not(self, process: Process, held: HeldProcess) -> str:  # noqa: ARG002 - the port's; rights and tool decide
         """Return why nothing can be traced here."""
-        return memleak.refusal(self._find_tool())
+        return self._refusal(self._find_tool())
 
     def take(self, taking: Taking) -> None:
         """Trace for as long as the time allows, and tell the stack that holds most of what was not freed."""
         tool = self._find_tool()
-        why = memleak.refusal(tool)
+        why = self._refusal(tool)
         if tool is None or why:
             raise SourceError(f"{self.name}: {why}")
         with taking.held.lines("maps") as lines:
