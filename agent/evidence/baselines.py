@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.evidence import governor
-from agent.evidence.folder import CaptureFolder, FolderError, MemoryFolder, expanded, opened, read
+from agent.evidence.files import CaptureFolder, MemoryFolder
+from agent.evidence.folder import FolderError, expanded, opened, read
 from agent.evidence.governor import Bounds
 from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
 from agent.evidence.source import SourceError, Tier

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.consent import Consent
 from agent.evidence import governor, pressure
-from agent.evidence.folder import REPORT, SUMMARY, CaptureFolder, CaptureFolders, FolderError
+from agent.evidence.files import REPORT, CaptureFolder
+from agent.evidence.folder import SUMMARY, CaptureFolders, FolderError
 from agent.evidence.governor import Bounds
 from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
-from agent.evidence.redaction import redact
 from agent.evidence.source import SourceError, Tier
 from agent.evidence.sources import all_sources
+from agent.evidence.summary import joined, summary_of
 from agent.evidence.taking import Before, Taking
 from agent.evidence.turn import TakenError, our_turn
 from agent.logs import log_event
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 3
-"""The version of the files' form, kept in evidence.json."""
 NO_CONSENT = Consent()
 GROWTH = "growth.json"
 """The course that the alert draws: a page that is made again draws it too."""
@@ -208,7 +206,7 @@ class Captures:
         if folder.files:
             self._finish(taking, folder, alert, told)
         found = taking.evidence()
-        return replace(found, gist=_joined(told, found.gist))
+        return replace(found, gist=joined(told, found.gist))
 
     def _note_pairs(self, taking: Taking) -> None:
         key = taking.process.key
@@ -221,7 +219,6 @@ class Captures:
         if source.cost.tier not in tiers or not source.suits(taking.process, taking.consent):
             return
         taking.held.check()
-        unpaired = taking.unpaired
         try:
             why = self._refusal(source, taking, max(tiers))
             if why:
@@ -233,8 +230,6 @@ class Captures:
         except (OSError, ValueError, KeyError, TypeError) as error:
             taking.held.check()
             taking.missing.append(f"{source.name}: {one_line(str(error) or type(error).__name__)}")
-        if source.cost.tier is not Tier.MEDIUM:
-            taking.unpaired = unpaired  # a cheap look compares with the next one anyway
 
     def _refusal(self, source: Source, taking: Taking, most: int) -> str:
         """Return why the governor does not let a source be taken. Raises OSError, ProcessGoneError."""
@@ -263,7 +258,7 @@ class Captures:
     ) -> None:
         """Write page and summary, then make room: the newest capture is worth more than old ones."""
         label = folder.path.parent.name
-        summary = self._summary(taking, label, told)
+        summary = summary_of(taking, told)
         self._write_report(taking, folder, summary, alert)
         try:
             if alert is not None and alert.course:
@@ -277,20 +272,6 @@ class Captures:
         if removed:
             log_event(logger, "evidence", removed=len(removed), why="disk budget")
 
-    def _summary(self, taking: Taking, label: str, told: Sequence[str]) -> dict[str, Any]:
-        process, when = taking.process, datetime.fromtimestamp(taking.now.wall_s, UTC)
-        command = process.command if self._options.arguments else redact(process.command)
-        return {
-            "schema": SCHEMA,
-            "taken_at": when.isoformat(timespec="seconds"),
-            "taken_t_s": taking.now.t_s,
-            "label": label,
-            "process": asdict(process) | {"key": str(process.key), "command": command},
-            "gist": list(_joined(told, taking.evidence().gist)),
-            "missing": taking.missing,
-            "files": [name for name in taking.folder.files if name not in (SUMMARY, REPORT)],
-        }
-
     def _write_report(
         self, taking: Taking, folder: CaptureFolder, summary: dict[str, Any], alert: Alert | None
     ) -> None:
@@ -301,7 +282,3 @@ class Captures:
             folder.replace(REPORT, self._report(summary, alert))
         except Exception as error:  # noqa: BLE001 - made of what programs of others have said
             taking.missing.append(f"report: {one_line(str(error) or type(error).__name__)}")
-
-
-def _joined(told: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*found, *told)))

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import shutil
 import zlib
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from agent.evidence.files import CaptureFolder
 from agent.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
+    from pathlib import Path
 
 LEAST_FREE_BYTES = 100_000_000
 """What must stay free on the disk: a full one hurts the target more than a missing capture."""
 MAX_READ_BYTES = 16_000_000
 """What is read back of a file of an earlier capture; the longest are counts by class or by line of code."""
 SUMMARY = "evidence.json"
-REPORT = "report.html"
-COMPRESS_FROM_BYTES = 64_000
-"""Longer files are kept as NAME.gz; a page is not, as people open it as it is."""
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAME = re.compile(r"\d{3,}-\d{8}T\d{6}Z")
 _MAX_NUMBER_ATTEMPTS = 10
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_COMPRESSION = 3
-"""Three quarters of what 9 saves, in a tenth of its time: the alert may be waiting."""
-_CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class FolderError(Exception):
@@ -46,72 +39,6 @@ class Stored(NamedTuple):
     label: str
     name: str
     size_bytes: int
-
-
-class CaptureFolder:
-    """One capture being written."""
-
-    def __init__(self, path: Path, fd: int, files: Iterable[str] = ()) -> None:
-        self.path = path
-        self.files = list(files)
-        self._fd = fd
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a new file, mode 0600; a long one compressed, as NAME.gz.
-
-        Nothing is left of one that does not fit. Raises OSError.
-        """
-        if len(content) > COMPRESS_FROM_BYTES and name != REPORT and not name.endswith(".gz"):
-            name, content = f"{name}.gz", gzip.compress(content, _COMPRESSION)
-        with self.open(name) as file:
-            file.write(content)
-
-    def replace(self, name: str, content: bytes) -> None:
-        """Write a file in the place of an earlier one, which stays until the new one is whole."""
-        new = f".{name}.new"
-        with suppress(FileNotFoundError):
-            os.unlink(new, dir_fd=self._fd)
-        self._write_out(new, content)
-        os.rename(new, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-        if name not in self.files:
-            self.files.append(name)
-
-    @contextmanager
-    def open(self, name: str) -> Iterator[BinaryIO]:
-        """Open a new file, mode 0600, for what is too long to be held; gone again when the block fails."""
-        fd = os.open(name, _CREATE_FILE, 0o600, dir_fd=self._fd)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                yield file
-        except BaseException:
-            os.unlink(name, dir_fd=self._fd)
-            raise
-        self.files.append(name)
-
-    def _write_out(self, name: str, content: bytes) -> None:
-        with os.fdopen(os.open(name, _CREATE_FILE, 0o600, dir_fd=self._fd), "wb") as file:
-            file.write(content)
-
-
-class MemoryFolder:
-    """Files that are only held: what a baseline is made of."""
-
-    def __init__(self) -> None:
-        self.path = Path()
-        self.content: dict[str, bytes] = {}
-
-    @property
-    def files(self) -> list[str]:
-        """Return the names."""
-        return list(self.content)
-
-    def write(self, name: str, content: bytes) -> None:
-        """Hold a file."""
-        self.content[name] = content
-
-    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
-        """Raise OSError: nothing that is too long to be held belongs into a baseline."""
-        raise OSError(f"{name} is not held")
 
 
 class CaptureFolders:
