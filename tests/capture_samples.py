@@ -43,6 +43,6 @@ def write_capture(label: Path, number: int = 1, files: dict[str, Any] | None = N
     return folder
 
 
-def fds(classes: dict[str, int], targets: dict[str, int] | None = None) -> dict[str, Any]:
+def fds(classes: dict[str, int], targets: dict[str, dict[str, int]] | None = None) -> dict[str, Any]:
     """Return what fds.json holds."""
     return {"open": sum(classes.values()), "classes": classes, "targets": targets or {}}

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from agent.report.readings import Measured
 
 
-OF_THE_ALERT = {"report.html", "growth.json"}
-"""Files that only a capture for an incident has."""
-
-
 class Change(NamedTuple):
     """One value in both captures; 0 where it is in one only."""
 
@@ -67,7 +63,7 @@ def compare(before: Capture, after: Capture) -> Comparison:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             why = one_line(str(error) or type(error).__name__)
             skipped.append(f"{plain}: cannot be compared ({why})")
-    only = (names_before.keys() ^ names_after.keys()) - OF_THE_ALERT
+    only = {name for name in names_before.keys() ^ names_after.keys() if reader(name) is not None}
     skipped += [f"{plain}: is in one of them only" for plain in _in_order(only)]
     return Comparison(tuple(tables), tuple(skipped), _between_s(first, second), _same(first, second))
 

@@ -1,4 +1,4 @@
-"""What the files of a capture measure, as named values that two captures are compared by."""
+"""What the files of a capture measure, as named values that two captures are compared by: of any process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent.evidence.kernel.counts import family
 from agent.evidence.kernel.smaps import Smaps
-from agent.evidence.python import stacks
 from agent.text import one_line
 
 if TYPE_CHECKING:
@@ -20,10 +20,7 @@ MAX_NAME_CHARS = 160
 MAX_VALUES = 20_000
 """Of one table; a heap of a million classes is no table for people."""
 MAX_DEPTH = 12
-MAX_CALLS = 3
 
-_LIBRARY = 2
-"""The origin of a frame of the standard library (agent.evidence.python.stacks)."""
 _PEAKS = ("VmPeak_bytes", "VmHWM_bytes")
 """What they tell is in the figures that they are the peaks of."""
 _COUNTS = re.compile(r"(?:total_)?(?:pg|workingset_|thp_|zswp|swpin|swpout)|hierarchical_")
@@ -48,7 +45,7 @@ def smaps(content: bytes) -> tuple[Measured, ...]:
     files = {path: totals.private_dirty_bytes + totals.swap_bytes for path, totals in found.files.items()}
     return (
         Measured("memory by kind of mapping", BYTES, {kind: found.held_bytes(kind) for kind in found.kinds}),
-        Measured("mapped files, own pages", BYTES, _floats(files)),
+        Measured("mapped files, own pages", BYTES, floats(files)),
     )
 
 
@@ -59,65 +56,35 @@ def status(content: bytes) -> tuple[Measured, ...]:
     memory = {name.removesuffix("_bytes"): size for name, size in sizes.items() if name not in _PEAKS}
     cgroup = found["cgroup"].get("memory_stat", {})
     return (
-        Measured("threads by name", "threads", _floats(found["threads"])),
-        Measured("memory of the process", BYTES, _floats(memory)),
-        Measured("memory of its cgroup", BYTES, _floats(_sizes_of_cgroup(cgroup))),
+        Measured("threads by name", "threads", floats(families(found["threads"]))),
+        Measured("child processes by name", "children", floats(families(found.get("children", {})))),
+        Measured("memory of the process", BYTES, floats(memory)),
+        Measured("memory of its cgroup", BYTES, floats(_sizes_of_cgroup(cgroup))),
     )
 
 
 def descriptors(content: bytes) -> tuple[Measured, ...]:
-    """Read descriptors by class and by target."""
+    """Read descriptors by class, and by what they point to."""
     found = json.loads(content)
-    return (
-        Measured("descriptors by class", "descriptors", _floats(found["classes"])),
-        Measured("descriptors by target", "descriptors", _floats(found["targets"])),
-    )
-
-
-def python_stacks(content: bytes) -> tuple[Measured, ...]:
-    """Read how many threads stand in which calls, innermost first."""
-    threads = stacks.read(json.loads(content))
-    return (Measured("Python threads by stack", "threads", _floats(Counter(map(_calls, threads)))),)
-
-
-def collection(content: bytes) -> tuple[Measured, ...]:
-    """Read the heap that a full collection left."""
-    found = json.loads(content)
-    left = {"in use before": found["before_bytes"], "left after": found["after_bytes"]}
-    return (Measured("heap around a full collection", BYTES, _floats(left)),)
-
-
-def jvm_classes(content: bytes) -> tuple[Measured, ...]:
-    """Read objects and bytes by class."""
-    found = {name: (pair[0], pair[1]) for name, pair in json.loads(content).items()}
-    return (
-        Measured("bytes by class", BYTES, _floats({name: size for name, (_, size) in found.items()})),
-        Measured("objects by class", "objects", _floats({name: count for name, (count, _) in found.items()})),
-    )
-
-
-def jvm_memory(content: bytes) -> tuple[Measured, ...]:
-    """Read memory inside and outside of the JVM's heap, and by what for where the JVM tracks that."""
-    found = json.loads(content)
-    parts = {
-        "heap in use": found["heap_used_bytes"],
-        "resident, heap": found["inside_bytes"],
-        "resident, outside of the heap": found["outside_bytes"],
+    targets = {
+        f"{kind} {target}": count
+        for kind, counted in found["targets"].items()
+        for target, count in counted.items()
     }
     return (
-        Measured("memory of the JVM", BYTES, _floats(parts)),
-        Measured("native memory of the JVM", BYTES, _floats(found["native_bytes"])),
+        Measured("descriptors by class", "descriptors", floats(found["classes"])),
+        Measured("descriptors by target", "descriptors", floats(targets)),
     )
 
 
 def sizes(title: str) -> Reader:
     """Return a reader of bytes by name."""
-    return lambda content: (Measured(title, BYTES, _floats(json.loads(content))),)
+    return lambda content: (Measured(title, BYTES, floats(json.loads(content))),)
 
 
 def counts(title: str) -> Reader:
     """Return a reader of counts by name; the title's first word is what is counted."""
-    return lambda content: (Measured(title, title.partition(" ")[0], _floats(json.loads(content))),)
+    return lambda content: (Measured(title, title.partition(" ")[0], floats(json.loads(content))),)
 
 
 def any_figures(name: str) -> Reader:
@@ -132,6 +99,14 @@ def any_figures(name: str) -> Reader:
     return read
 
 
+def families(counts_by_name: dict[str, Any]) -> dict[str, int]:
+    """Return counts of names that differ in numbers only together, whether one of them or many."""
+    sums: Counter[str] = Counter()
+    for name, count in counts_by_name.items():
+        sums[family(name)] += count
+    return dict(sums)
+
+
 def _sizes_of_cgroup(counters: dict[str, Any]) -> dict[str, Any]:
     """Return the lines of memory.stat that are sizes, of the whole subtree where there are both.
 
@@ -141,13 +116,7 @@ def _sizes_of_cgroup(counters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in sizes.items() if f"total_{name}" not in sizes}
 
 
-def _calls(thread: stacks.Thread) -> str:
-    """Return the innermost calls of the application, else those of libraries."""
-    own = [frame for frame in thread.frames if frame.origin < _LIBRARY]
-    return " < ".join(str(frame) for frame in (own or thread.frames)[:MAX_CALLS]) or "no call"
-
-
-def _floats(values: dict[str, Any]) -> dict[str, float]:
+def floats(values: dict[str, Any]) -> dict[str, float]:
     """Return numbers under printable names. Raises TypeError or ValueError for what is no number."""
     listed = list(values.items())[:MAX_VALUES]
     return {one_line(name, MAX_NAME_CHARS): float(value) for name, value in listed}

@@ -9,6 +9,7 @@ import pytest
 from capture_samples import fds
 
 from agent.report import readings
+from agent.report import readings_of_runtimes as runtimes
 from agent.report.comparison import Change, difference
 from agent.report.files import reader
 from agent.report.readings import BYTES, Measured
@@ -48,12 +49,14 @@ def test_of_a_cgroup_the_sizes_of_the_whole_subtree_are_compared() -> None:
     status = {
         "status": {"VmRSS_bytes": 100, "VmHWM_bytes": 900, "Threads": 4, "Name": "x", "State": "S"},
         "limits": {},
-        "threads": {"worker": 4},
+        "threads": {"worker-1": 1, "worker-2": 1, "main": 1},
+        "children": {"convert": 9},
         "cgroup": {"path": "/", "memory_stat": stat},
     }
 
-    threads, process, cgroup = readings.status(content(status))
-    assert threads.values == {"worker": 4}
+    threads, children, process, cgroup = readings.status(content(status))
+    assert threads.values == {"worker-*": 2, "main": 1}
+    assert children.values == {"convert": 9}
     assert process.values == {"VmRSS": 100}
     assert cgroup.values == {"total_rss": 30, "anon": 5}
 
@@ -71,8 +74,33 @@ def test_stacks_are_told_by_the_calls_of_the_application() -> None:
         "frames": frames,
     }
 
-    (found,) = readings.python_stacks(content([thread, thread, thread | {"frames": []}]))
+    (found,) = runtimes.python_stacks(content([thread, thread, thread | {"frames": []}]))
     assert found.values == {"remember (/srv/handlers.py:7)": 2, "no call": 1}
+
+
+def test_files_of_runtimes_are_compared_by_class_by_site_and_by_line() -> None:
+    classes = {"classes": {"Request": {"number": 5, "size_bytes": 900, "origin": 0}}}
+    holders = {"holders": [{"name": "Cart.kept", "kind": "list", "entries": 7}]}
+    sites = {"since_ms": 1, "age_s": 2.0, "sites": [["remember", "/srv/a.js", 7, 50], ["", "", 0, 1]]}
+    seen = {"whole": False, "found": [{"name": "shop::Request", "number": 9, "every_bytes": 256}]}
+
+    tables = [
+        *runtimes.python_objects(content(classes | holders)),
+        *runtimes.jvm_classes(content({"byte[]": [3, 4000]})),
+        *runtimes.node_sites(content(sites)),
+        *runtimes.heap_contents(content(seen)),
+        *readings.counts("goroutines by line")(content({"main.leak (a.go:17)": 10})),
+    ]
+    assert [(one.title, one.unit, one.values) for one in tables] == [
+        ("entries of containers", "entries", {"Cart.kept (list)": 7}),
+        ("bytes by class", "bytes", {"Request": 900}),
+        ("objects by class", "objects", {"Request": 5}),
+        ("bytes by class", "bytes", {"byte[]": 4000}),
+        ("objects by class", "objects", {"byte[]": 3}),
+        ("heap by function", "bytes", {"remember (/srv/a.js:7)": 50, " (:0)": 1}),
+        ("native objects in what grew", "objects", {"shop::Request": 9}),
+        ("goroutines by line", "goroutines", {"main.leak (a.go:17)": 10}),
+    ]
 
 
 def test_json_that_is_not_known_is_compared_by_its_numbers() -> None:
@@ -91,14 +119,14 @@ def test_a_packed_file_is_the_same_kind_of_file() -> None:
 
 
 def test_names_are_made_printable() -> None:
-    by_class, by_target = readings.descriptors(content(fds({"file": 1}, {"/tmp/a\x1b[31m": 1})))
+    by_class, by_target = readings.descriptors(content(fds({"file": 1}, {"file": {"/tmp/a\x1b[31m": 1}})))
 
-    assert list(by_target.values) == ["/tmp/a\\x1b[31m"]
+    assert list(by_target.values) == ["file /tmp/a\\x1b[31m"]
     assert by_class.values == {"file": 1}
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b'{"kinds": 3}', b'{"classes": {"a": "x"}}', b"\xff"])
 def test_damaged_content_is_an_error_that_a_comparison_expects(damaged: bytes) -> None:
-    for read in (readings.smaps, readings.status, readings.descriptors, readings.collection):
+    for read in (readings.smaps, readings.status, readings.descriptors, runtimes.collection):
         with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
             read(damaged)

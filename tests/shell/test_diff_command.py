@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from children import LeakyChild
 
-FEW, MANY = fds({"file": 3, "socket": 10}), fds({"file": 3, "socket": 214}, {"/tmp/x": 7})
+FEW, MANY = fds({"file": 3, "socket": 10}), fds({"file": 3, "socket": 214}, {"file": {"/tmp/x": 7}})
 
 
 def ask(state: Path, *arguments: str) -> Result:
@@ -52,7 +52,7 @@ def test_the_first_of_an_incident_is_compared_with_its_newest(tmp_path: Path, in
         ["GREW", "BEFORE", "AFTER", "NAME"],
         ["+204", "10", "214", "socket"],
         ["GREW", "BEFORE", "AFTER", "NAME"],
-        ["+7", "0", "7", "/tmp/x"],
+        ["+7", "0", "7", "file", "/tmp/x"],
     ]
 
 
@@ -102,14 +102,14 @@ def test_of_a_long_table_the_top_is_told(tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_told_with_its_reason(tmp_path: Path) -> None:
     label = tmp_path / "captures" / "7f3a"
     files = {"fds.json": '{"classes": {"fi', "smaps.json": "[]", "pyspy.txt": "a"}
-    write_capture(label, 1, files | {"notes.txt": "x"})
+    write_capture(label, 1, files | {"notes.json": "{}"})
     write_capture(label, 2, files | {"fds.json": MANY})
     result = ask(tmp_path, "7f3a")
 
     assert result.exit_code == diff.SAME
     assert "not compared: fds.json: cannot be compared (Unterminated string" in result.output
     assert "not compared: smaps.json: cannot be compared (" in result.output
-    assert "not compared: notes.txt: is in one of them only" in result.output
+    assert "not compared: notes.json: is in one of them only" in result.output
 
 
 def test_packed_files_are_compared_with_plain_ones(tmp_path: Path) -> None:
