@@ -1,7 +1,7 @@
 """The few lines that run inside a Python process: its text is handed over, so it needs nothing of ours.
 
 From Python 3.7 on. It imports built-in modules only and runs no code of the program's classes. Listing the
-objects is one pause; after that the interpreter's lock is free every few milliseconds for whoever wants it.
+objects is one pause; after that the interpreter's lock is given up every few milliseconds.
 """
 
 # mypy: ignore-errors
@@ -13,6 +13,7 @@ import itertools
 import os
 import sys
 from _collections import _count_elements, deque
+from time import sleep  # noqa: TID251 - not our clock: it hands the interpreter's lock to whoever waits
 
 MAX_BLOCKS = 10_000_000
 """Above so many allocated blocks nothing is counted: the pause would be seconds."""
@@ -22,7 +23,10 @@ MAX_ANSWER_BYTES = 60_000
 """What a pipe takes at once (pipe(7): 65,536): a reader who has gone never blocks the program."""
 CHUNK = 5_000
 """Objects looked at in one go, 1 to 3 ms."""
+REST_S = 0.0003
+"""Others would wait five milliseconds for a lock that nobody gives up (sys.getswitchinterval)."""
 SAMPLES = 20_000
+SAMPLES_AT_ONCE = 250
 SCATTER = 2_654_435_761
 """A prime far from all periods: objects are often made in turns of two or three."""
 TOP_TYPES = 200
@@ -76,6 +80,7 @@ def count():
                     caches.append(one)
                 elif len(one) >= LEAST_ENTRIES:
                     large.append(one)
+            sleep(REST_S)
         yield "total", total, blocks
         yield from filled(caches)
         yield from holders(sorted(large, key=len, reverse=True)[:TOP_CONTAINERS], total)
@@ -88,7 +93,9 @@ def count():
 def classes(sample, counts):
     """Yield class, file of its module, number and bytes: of a sample, where what is shared counts twice."""
     seen = {}
-    for one in sample:
+    for at, one in enumerate(sample):
+        if not at % SAMPLES_AT_ONCE:
+            sleep(REST_S)
         entry = seen.setdefault(id(type(one)), [type(one), 0, 0])
         entry[1] += 1
         entry[2] += held(one)

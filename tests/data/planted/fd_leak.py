@@ -6,12 +6,17 @@ import sys
 kept = []
 
 
+def answer(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 def load_settings(path: str) -> None:
     kept.append(os.open(path, os.O_RDONLY))
 
 
-print("ready", flush=True)
+answer("ready")
 for line in sys.stdin:
     for _ in range(int(line.split()[1])):
         load_settings(sys.argv[1] if len(sys.argv) > 1 else __file__)
-    print("grown", flush=True)
+    answer("grown")

@@ -4,6 +4,11 @@ import sys
 import threading
 
 
+def answer(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 class Request:
     def __init__(self, number: int) -> None:
         self.path = f"/orders/{number}"
@@ -34,16 +39,16 @@ def serve() -> None:
         if word == "grow":
             for number in range(int(count)):
                 handle(number)
-            print("grown", flush=True)
+            answer("grown")
         if word == "circles":
             for _ in range(int(count)):
                 circle: list[object] = []
                 circle.append(circle)
-            print("grown", flush=True)
+            answer("grown")
         if word == "block":
             threading.Thread(target=serve).start()
             threading.Event().wait()
 
 
-print("ready", flush=True)
+answer("ready")
 serve()

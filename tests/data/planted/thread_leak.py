@@ -6,6 +6,11 @@ import threading
 forever = threading.Event()
 
 
+def answer(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
 def poll_queue() -> None:
     forever.wait()
 
@@ -14,8 +19,8 @@ def start_worker() -> None:
     threading.Thread(target=poll_queue, daemon=True).start()
 
 
-print("ready", flush=True)
+answer("ready")
 for line in sys.stdin:
     for _ in range(int(line.split()[1])):
         start_worker()
-    print("grown", flush=True)
+    answer("grown")
