@@ -20,6 +20,7 @@ from agent.cli import state
 from agent.cli.chapters import chapter_values
 from agent.evidence.captures import GROWTH
 from agent.report.capture import Capture, CaptureError, find, is_path
+from agent.report.files import is_for_people
 from agent.report.page import Excerpt, page
 from agent.statedir import STATE_FILE
 
@@ -30,7 +31,6 @@ Course = tuple[tuple[float, float], ...]
 
 NOT_WRITTEN = 1
 FILE = "report.html"
-READ_BY_PEOPLE = ".txt"
 MAX_EXCERPT_CHARS = 40_000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -154,7 +154,7 @@ def _excerpts(capture: Capture | None) -> list[Excerpt]:
     found = []
     with suppress(OSError):
         for name in capture.files() if capture else ():
-            if name.endswith((READ_BY_PEOPLE, f"{READ_BY_PEOPLE}.gz")):
+            if is_for_people(name):
                 with suppress(OSError, ValueError):
                     content = capture.read(name).decode("utf-8", "replace") if capture else ""
                     found.append(Excerpt(name, content[:MAX_EXCERPT_CHARS]))

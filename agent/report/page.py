@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent import __version__
 from agent.alerts.first_line import first_line
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 MAX_TITLE_CHARS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(NamedTuple):
     """The beginning of a file that people read."""
 
     name: str
@@ -55,12 +53,12 @@ def page(
     parts = (
         _header(summary, alert),
         *_of_alert(alert),
-        element("div", sections.found(summary, alert), sections.why(alert), class_="two"),
+        *_grounds(summary, alert),
         sections.next_steps(summary, alert),
         sections.missing(summary, alert),
         sections.story(story),
         sections.files(summary, base),
-        *(sections.excerpt(one.name, one.content) for one in excerpts),
+        sections.excerpts(excerpts),
         sections.identity(summary, alert),
         element("p", f"leakwatch {__version__}. Times are UTC.", class_="faint"),
     )
@@ -90,6 +88,12 @@ def _header(summary: Mapping[str, Any], alert: Alert | None) -> Element:
         element("p", sections.who(summary, alert), class_="faint"),
         class_=kind,
     )
+
+
+def _grounds(summary: Mapping[str, Any], alert: Alert | None) -> tuple[Element | None, ...]:
+    """Return what was found and why it is thought to be a leak, beside each other where there are both."""
+    both = (sections.found(summary, alert), sections.why(alert))
+    return both if None in both else (element("div", *both, class_="two"),)
 
 
 def _of_alert(alert: Alert | None) -> tuple[Element | None, ...]:

@@ -10,7 +10,7 @@ from agent.alerts import runbook
 from agent.alerts.first_line import first_line, what
 from agent.alerts.phrases import amount
 from agent.alerts.wording import background, considerations, facts, items, links
-from agent.report.files import holds
+from agent.report.files import holds, is_for_people
 from agent.report.markup import Element, element, lines
 from agent.report.told import moment, number, text, texts
 from agent.units import format_utc
@@ -34,6 +34,8 @@ _PROCESS = {
 
 
 PAGE = "report.html"
+MAX_LABEL_CHARS = 20
+"""Of a finding; a longer beginning is a sentence."""
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What may stand in a command that people copy."""
 
@@ -104,17 +106,20 @@ def story(told: Sequence[Alert]) -> Element | None:
 
 def files(summary: Mapping[str, Any], base: str) -> Element | None:
     """Return links to the files of the capture, with what each holds."""
+    names = [name for name in texts(summary, "files") if "/" not in name and name != PAGE]
     rows = [
         element("tr", element("th", _link(f"{base}{quote(name)}", name)), element("td", holds(name)))
-        for name in texts(summary, "files")
-        if "/" not in name and name != PAGE
+        for name in sorted(names, key=lambda name: not is_for_people(name))
     ]
     return _section("Files", element("table", *rows)) if rows else None
 
 
-def excerpt(name: str, content: str) -> Element:
-    """Return the beginning of a file, folded."""
-    return element("section", element("details", element("summary", name), element("pre", lines(content))))
+def excerpts(told: Sequence[tuple[str, str]]) -> Element | None:
+    """Return the beginnings of files under their names, folded."""
+    folded = (
+        element("details", element("summary", name), element("pre", lines(content))) for name, content in told
+    )
+    return _section("What they hold", *folded) if told else None
 
 
 def identity(summary: Mapping[str, Any], alert: Alert | None) -> Element | None:
@@ -163,7 +168,9 @@ def _tile(label: str, value: str, more: str) -> Element:
 
 def _finding(line: str) -> Element:
     label, colon, rest = line.partition(": ")
-    return element("li", element("b", label), rest) if colon else element("li", line)
+    if not colon or len(label) > MAX_LABEL_CHARS:
+        return element("li", line)
+    return element("li", element("b", label), rest)
 
 
 def _guides(alert: Alert | None) -> list[Element]:

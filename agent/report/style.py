@@ -54,7 +54,7 @@ code, pre { font: .86rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, mon
   background: var(--code); border-radius: 6px; }
 code { padding: .1rem .35rem; overflow-wrap: anywhere; }
 pre { margin: .5rem 0 0; padding: .75rem; overflow: auto; max-height: 30rem; }
-a { color: var(--seen); } summary { cursor: pointer; }
+a { color: var(--seen); } summary { cursor: pointer; padding: .25rem 0; }
 svg { display: block; width: 100%; height: auto; } svg.narrow { display: none; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: var(--faint);
   paint-order: stroke; stroke: var(--card); stroke-width: 4px; stroke-linejoin: round; }
