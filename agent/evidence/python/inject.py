@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.evidence.python import exchange, inside, memory, newthread, remote
+from agent.evidence.python.remote import Interpreter
 from agent.evidence.rights import PTRACE, denied, try_memory
 from agent.evidence.source import SourceError
 from agent.units import format_duration
@@ -14,7 +15,8 @@ from agent.units import format_duration
 if TYPE_CHECKING:
     from agent.evidence.kernel.procfs import HeldProcess
     from agent.evidence.python.exchange import Exchange
-    from agent.evidence.python.remote import Interpreter
+    from agent.evidence.python.memory import Memory, Region
+    from agent.evidence.python.newthread import Place
 
 REMOTE_SHARE = 0.4
 """Of the time: a main thread that has not come by until then waits in C, so a new thread is tried."""
@@ -39,15 +41,14 @@ def why_not(held: HeldProcess) -> str:
     if refused:
         return refused
     try:
-        interpreter = remote.find(held)
-        if interpreter is not None:
-            return "" if interpreter.enabled else _OFF
-        return _too_old(held) or newthread.why_not(held)
+        with memory.opened(held, writable=False) as mem:
+            _way(held, mem)
     except SourceError as error:
         return str(error)
     except (OSError, ValueError):
         held.check()
         return "its memory cannot be read"
+    return ""
 
 
 def run(name: str, held: HeldProcess, work: str, timeout_s: float) -> list[list[str]]:
@@ -58,8 +59,8 @@ def run(name: str, held: HeldProcess, work: str, timeout_s: float) -> list[list[
     if held.check().stopped:
         raise SourceError(f"{name}: the process is stopped")
     try:
-        with exchange.opened(held) as place:
-            answer = _answer(held, place, work, timeout_s)
+        with exchange.opened(held) as place, memory.opened(held, writable=True) as mem:
+            answer = _answer(held, mem, place, work, timeout_s)
     except SourceError as error:
         raise SourceError(f"{name}: {error}") from None
     held.check()
@@ -68,31 +69,36 @@ def run(name: str, held: HeldProcess, work: str, timeout_s: float) -> list[list[
     return [line.split("\t") for line in answer.decode("ascii").splitlines()[:-1][:MAX_LINES] if line]
 
 
-def _answer(held: HeldProcess, place: Exchange, work: str, timeout_s: float) -> bytes | None:
+def _way(held: HeldProcess, mem: Memory) -> Interpreter | Place:
+    """Return how lines are run in it: remotely where it offers that, else in a new thread.
+
+    Raises SourceError where neither works, OSError, ValueError.
+    """
+    regions = memory.regions(held)
+    interpreter = remote.find(mem, regions)
+    if interpreter is not None and interpreter.enabled:
+        return interpreter
+    refused = _OFF if interpreter is not None else _too_old(regions) or newthread.why_not(held)
+    if refused:
+        raise SourceError(refused)
+    return newthread.find(mem, regions)
+
+
+def _answer(held: HeldProcess, mem: Memory, place: Exchange, work: str, timeout_s: float) -> bytes | None:
     source = _source(place.answer_path, work)
-    interpreter = remote.find(held)
-    remaining_s = timeout_s
-    if interpreter is not None:
-        if not interpreter.enabled:
-            raise SourceError(_OFF)
-        answer = _remote(held, interpreter, place, source, timeout_s * REMOTE_SHARE)
-        if answer is not None or newthread.why_not(held):
+    way = _way(held, mem)
+    if isinstance(way, Interpreter):
+        remote.ask(mem, way, place.put("start.py", _START.format(source=source)))
+        answer = place.read(timeout_s * REMOTE_SHARE)
+        if answer is not None:
             return answer
-        remaining_s *= 1 - REMOTE_SHARE
-    elif _too_old(held):
-        raise SourceError(_too_old(held))
-    newthread.start(held, _LINE.format(path=place.put("lines.py", source)))
-    return place.read(remaining_s)
-
-
-def _remote(
-    held: HeldProcess, interpreter: Interpreter, place: Exchange, source: str, timeout_s: float
-) -> bytes | None:
-    remote.ask(held, interpreter, place.put("start.py", _START.format(source=source)))
-    answer = place.read(timeout_s)
-    if answer is None:
-        remote.withdraw(held, interpreter)
-    return answer
+        remote.withdraw(mem, way)
+        if newthread.why_not(held):
+            return None
+        way = newthread.find(mem, memory.regions(held))
+        timeout_s *= 1 - REMOTE_SHARE
+    newthread.start(held, mem, way, _LINE.format(path=place.put("lines.py", source)))
+    return place.read(timeout_s)
 
 
 def _source(answer_path: str, work: str) -> str:
@@ -102,9 +108,9 @@ def _source(answer_path: str, work: str) -> str:
     return f"{lines}\n{begin}globals().clear()\n"
 
 
-def _too_old(held: HeldProcess) -> str:
+def _too_old(regions: tuple[Region, ...]) -> str:
     """Return the sentence for a Python that our lines do not run on, as the names of its files tell."""
-    for region in memory.regions(held):
+    for region in regions:
         version = _VERSION.search(region.path)
         if version and "x" in region.rights:
             major, minor = int(version[1]), int(version[2])

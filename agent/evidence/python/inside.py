@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
 import sys
 from _collections import _count_elements, deque
-from time import sleep  # noqa: TID251 - not our clock: it hands the interpreter's lock to whoever waits
+from _signal import sigtimedwait
+from posix import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_WRONLY, close, write
+from posix import open as open_file
 
 MAX_BLOCKS = 10_000_000
 """Above so many allocated blocks nothing is counted: the pause would be seconds."""
@@ -44,12 +45,12 @@ module_of, name_of, flags_of, namespace_of = (
 
 def run(path, work):
     """Do the work and write its lines to the FIFO; nothing at all happens where nobody reads it."""
-    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = open_file(path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)
     try:
         text = "".join("\t".join(map(plain, line)) + "\n" for line in work())
-        os.write(fd, (text[:MAX_ANSWER_BYTES].rpartition("\n")[0] + "\nend\n").encode("ascii"))
+        write(fd, (text[:MAX_ANSWER_BYTES].rpartition("\n")[0] + "\nend\n").encode("ascii"))
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def collect():
@@ -80,7 +81,7 @@ def count():
                     caches.append(one)
                 elif len(one) >= LEAST_ENTRIES:
                     large.append(one)
-            sleep(REST_S)
+            rest()
         yield "total", total, blocks
         yield from filled(caches)
         yield from holders(sorted(large, key=len, reverse=True)[:TOP_CONTAINERS], total)
@@ -95,7 +96,7 @@ def classes(sample, counts):
     seen = {}
     for at, one in enumerate(sample):
         if not at % SAMPLES_AT_ONCE:
-            sleep(REST_S)
+            rest()
         entry = seen.setdefault(id(type(one)), [type(one), 0, 0])
         entry[1] += 1
         entry[2] += held(one)
@@ -122,6 +123,11 @@ def held(one):
         elif kind is dict and not flags & (DICT | LIST | TUPLE):
             total += sum(type(v).__sizeof__(v) for v in part.values() if type(v) is str or type(v) is bytes)
     return total
+
+
+def rest():
+    """Give up the interpreter's lock for a moment; time.sleep may be somebody's own (gevent)."""
+    sigtimedwait((), REST_S)
 
 
 def container_classes():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 MAX_READ_BYTES = 16_000_000
 """The writable data of an interpreter is a few megabytes; nothing larger is read at once."""
+MAX_TOTAL_BYTES = 64_000_000
+"""What one visit reads altogether, however many mappings a process makes up."""
+
+
+_LIKELY = re.compile(r"/(?:lib)?python[^/]*$|/libc[.-]|/libpthread|/ld-musl")
 
 
 class Region(NamedTuple):
@@ -32,11 +38,15 @@ class Memory:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._left_bytes = MAX_TOTAL_BYTES
 
     def read(self, address: int, size: int) -> bytes:
         """Return that many bytes. Raises OSError where they are not there, ValueError for absurd numbers."""
         if not 0 < address < 1 << 62 or not 0 <= size <= MAX_READ_BYTES:
             raise ValueError("an address or a size that cannot be")
+        self._left_bytes -= size
+        if self._left_bytes < 0:
+            raise OSError("too much memory to search through")
         found = os.pread(self._fd, size, address)
         if len(found) != size:
             raise OSError("memory ends there")
@@ -66,9 +76,13 @@ def opened(held: HeldProcess, *, writable: bool) -> Iterator[Memory]:
 
 
 def regions(held: HeldProcess) -> tuple[Region, ...]:
-    """Return its mappings; very many are cut off. Raises OSError, ValueError."""
+    """Return its mappings, those of the interpreter and of libc first; very many are cut off.
+
+    Raises OSError, ValueError.
+    """
     raw = held.read("maps")
-    return tuple(_region(line) for line in raw[: raw.rfind(b"\n")].splitlines())
+    found = tuple(_region(line) for line in raw[: raw.rfind(b"\n")].splitlines())
+    return tuple(sorted(found, key=lambda region: not _LIKELY.search(region.path)))
 
 
 def _region(line: bytes) -> Region:

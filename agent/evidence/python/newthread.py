@@ -14,7 +14,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.evidence.python import memory, symbols, tracing
+from agent.evidence.python import symbols, tracing
 from agent.evidence.rights import PTRACE, denied, try_memory
 from agent.evidence.source import SourceError
 
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 def why_not(held: HeldProcess) -> str:
-    """Return why it would not work, without touching the process. Raises ProcessGoneError."""
+    """Return why a thread could not be started, as far as rights go. Raises ProcessGoneError."""
     if platform.machine() != "x86_64":
         return f"needs Python 3.14 on {platform.machine()}"
     refused = denied(lambda: try_memory(held), PTRACE)
@@ -63,26 +63,29 @@ def why_not(held: HeldProcess) -> str:
         return refused
     if b"\nTracerPid:\t0\n" not in held.read("status"):
         return "somebody traces it already"
-    try:
-        _place(held)
-    except SourceError as error:
-        return str(error)
-    except (OSError, ValueError):
-        return "its memory cannot be read"
     return ""
 
 
-def start(held: HeldProcess, line: str) -> None:
+def find(mem: Memory, regions: tuple[Region, ...]) -> Place:
+    """Return where everything lies. Raises SourceError where something is missing, OSError, ValueError."""
+    found = symbols.functions(mem, regions, NAMES)
+    missing = sorted(name.decode() for name in NAMES - found.keys())
+    if missing:
+        raise SourceError(f"{missing[0]} is not to be found in it")
+    return Place(found, _room(mem, regions))
+
+
+def start(held: HeldProcess, mem: Memory, place: Place, line: str) -> None:
     """Start a thread that runs a line of Python with `PyRun_SimpleString`; returns before it runs.
 
+    `place` has to be found in the same `mem`: another program that is executed meanwhile is never written to.
     Raises SourceError, OSError, ValueError.
     """
-    place = _place(held)
     failures: list[Exception] = []
 
     def work() -> None:
         try:
-            _start(held, place, line)
+            _start(held, mem, place, line)
         except (OSError, ValueError, SourceError) as error:
             failures.append(error)
 
@@ -92,12 +95,14 @@ def start(held: HeldProcess, line: str) -> None:
     tracer.join(WAIT_S)
     if failures:
         raise failures[0]
+    if tracer.is_alive():
+        raise SourceError("no thread stops")
 
 
-def _start(held: HeldProcess, place: Place, line: str) -> None:
+def _start(held: HeldProcess, mem: Memory, place: Place, line: str) -> None:
     text = line.encode("ascii") + b"\0"
     tid = _waiting_thread(held)
-    with memory.opened(held, writable=True) as mem, tracing.stopped(tid) as thread:
+    with tracing.stopped(tid) as thread:
         held.check()
         registers = thread.registers()
         resume, result = _resume(mem, registers)
@@ -141,16 +146,6 @@ def _waiting_threads(held: HeldProcess) -> list[tuple[int, int]]:
             if word.isdigit() and int(word) in _WAITS:
                 found.append((_WAITS.index(int(word)), int(name)))
     return found
-
-
-def _place(held: HeldProcess) -> Place:
-    regions = memory.regions(held)
-    with memory.opened(held, writable=False) as mem:
-        found = symbols.functions(mem, regions, NAMES)
-        missing = sorted(name.decode() for name in NAMES - found.keys())
-        if missing:
-            raise SourceError(f"{missing[0]} is not to be found in it")
-        return Place(found, _room(mem, regions))
 
 
 def _room(mem: Memory, regions: tuple[Region, ...]) -> int:

@@ -12,11 +12,9 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.evidence.python import memory
 from agent.evidence.source import SourceError
 
 if TYPE_CHECKING:
-    from agent.evidence.kernel.procfs import HeldProcess
     from agent.evidence.python.memory import Memory, Region
 
 COOKIE = b"xdebugpy"
@@ -47,37 +45,35 @@ class Interpreter(NamedTuple):
     path: int
 
 
-def find(held: HeldProcess) -> Interpreter | None:
+def find(mem: Memory, regions: tuple[Region, ...]) -> Interpreter | None:
     """Return the interpreter; None where the process holds none of 3.14 or later.
 
     Raises SourceError for a version that is too new for us, OSError, ValueError.
     """
-    with memory.opened(held, writable=False) as mem:
-        for region in _candidates(memory.regions(held)):
-            at = _search(mem, region)
-            if at is not None:
-                found = _interpreter(mem, at)
-                if found is not None:
-                    return found
+    for region in _candidates(regions):
+        at = _search(mem, region)
+        if at is not None:
+            found = _interpreter(mem, at)
+            if found is not None:
+                return found
     return None
 
 
-def ask(held: HeldProcess, interpreter: Interpreter, script: str) -> None:
+def ask(mem: Memory, interpreter: Interpreter, script: str) -> None:
     """Let the main thread run a script when it next comes by. Raises OSError, ValueError."""
     path = script.encode("ascii") + b"\0"
     if len(path) > PATH_SIZE:
         raise ValueError("the script's path is too long")
-    with memory.opened(held, writable=True) as mem:
-        mem.write(interpreter.path, path)
-        mem.write(interpreter.pending, struct.pack("<i", 1))
-        # Another thread may set a bit of it in the same microsecond: sys.remote_exec has that race too.
-        flags = mem.read(interpreter.eval_breaker, 1)[0]
-        mem.write(interpreter.eval_breaker, bytes([flags | PLEASE_STOP]))
+    mem.write(interpreter.path, path)
+    mem.write(interpreter.pending, struct.pack("<i", 1))
+    # Another thread may set a bit of it in the same microsecond: sys.remote_exec has that race too.
+    flags = mem.read(interpreter.eval_breaker, 1)[0]
+    mem.write(interpreter.eval_breaker, bytes([flags | PLEASE_STOP]))
 
 
-def withdraw(held: HeldProcess, interpreter: Interpreter) -> None:
+def withdraw(mem: Memory, interpreter: Interpreter) -> None:
     """Take back what was asked for and has not begun."""
-    with suppress(OSError, ValueError), memory.opened(held, writable=True) as mem:
+    with suppress(OSError, ValueError):
         mem.write(interpreter.pending, struct.pack("<i", 0))
 
 
