@@ -23,7 +23,6 @@ MAX_MESSAGE_BYTES = 16_000_000
 MAX_LIST_BYTES = 65_536
 MAX_HEAD_BYTES = 4096
 """Of the answer to the handshake: Node's has 129."""
-LIST_TIMEOUT_S = 2.0
 _TARGET_ID = re.compile(r"[0-9a-fA-F-]{1,64}")
 _REASON_CHARS = 200
 
@@ -33,12 +32,15 @@ class InspectorError(Exception):
 
 
 @contextmanager
-def session(place: Place, timeout_s: float) -> Iterator[Session]:
-    """Open a session that is over after `timeout_s`, whatever the peer does. Raises InspectorError."""
-    one = Session(place, timeout_s)
+def session(place: Place, program: str, timeout_s: float) -> Iterator[Session]:
+    """Open a session that is over after `timeout_s`, whatever the peer does. Raises InspectorError.
+
+    `program` is what `target_id` has returned.
+    """
+    one = Session(place, program)
     try:
         with one.limited(timeout_s):
-            one.connect()
+            one.connect(timeout_s)
             yield one
     finally:
         one.close()
@@ -63,32 +65,31 @@ def target_id(place: Place, timeout_s: float) -> str:
 class Session:
     """One connection to the inspector; what is left of it is closed by `close`. Not thread-safe."""
 
-    def __init__(self, place: Place, timeout_s: float) -> None:
+    def __init__(self, place: Place, program: str) -> None:
         self.place = place
-        self._timeout_s = timeout_s
+        self.program = program
         self._line: _Guarded | None = None
         self._web: Any = None
         self._asked = 0
         self._over = False
 
-    def connect(self) -> None:
-        """Shake hands. Raises InspectorError."""
+    def connect(self, timeout_s: float) -> None:
+        """Shake hands; each read and write from then on waits so long. Raises InspectorError."""
         import websocket  # noqa: PLC0415 - 50 ms and 3 MB that only hosts with an inspector need
 
-        path = target_id(self.place, min(self._timeout_s, LIST_TIMEOUT_S))
         try:
-            plain = socket.create_connection((self.place.host, self.place.port), self._timeout_s)
+            plain = socket.create_connection((self.place.host, self.place.port), timeout_s)
         except OSError as error:
             raise InspectorError(f"{self.place}: {error.strerror or 'no answer in time'}") from None
         self._line = _Guarded(plain)
         if self._over:
             self._line.cut()
         self._web = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
-        with self._told(), self.limited(self._timeout_s):
+        with self._told():
             self._web.connect(
-                f"ws://{self.place}/{path}",
+                f"ws://{self.place}/{self.program}",
                 socket=self._line,
-                timeout=self._timeout_s,
+                timeout=timeout_s,
                 suppress_origin=True,
                 redirect_limit=0,
             )

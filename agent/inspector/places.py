@@ -133,7 +133,7 @@ def _listening(process_fd: int) -> Iterator[Place]:
 
 def _rows(process_fd: int, table: str) -> Iterator[list[str]]:
     fd = os.open(f"net/{table}", _READ, dir_fd=process_fd)
-    with os.fdopen(fd, encoding="ascii", errors="replace") as file:
+    with os.fdopen(fd, encoding="utf-8", errors="replace") as file:
         next(file, None)
         for _, line in zip(range(MAX_ROWS), file, strict=False):
             row = line.split()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import signal
@@ -14,21 +15,22 @@ from agent.evidence.node import scripts
 from agent.evidence.rights import READ
 from agent.evidence.source import SourceError
 from agent.inspector import places
-from agent.inspector.client import LIST_TIMEOUT_S, InspectorError, Session, session, target_id
+from agent.inspector.client import InspectorError, Session, session, target_id
 from agent.logs import log_event
+from agent.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from agent.evidence.kernel.procfs import HeldProcess
     from agent.inspector.places import Place
 
 logger = logging.getLogger(__name__)
 
-OPENS_WITHIN_S = 2.0
-"""Node has it open some 20 ms after the signal, as soon as its main thread gets to run."""
-CLOSES_WITHIN_S = 2.0
+PART = 0.2
+"""Of the time, for finding the inspector, for opening it and for closing it; the session has the rest."""
 LOOK_EVERY_S = 0.05
+"""Node has it open some 20 ms after the signal, as soon as its main thread gets to run."""
 MAX_PLACES = 3
 CLOSED = "its inspector is not open (node --inspect, or the entry allows `inspector`)"
 _NODE = re.compile(r"node(js)?( \(deleted\))?")
@@ -59,15 +61,16 @@ def inspected(name: str, held: HeldProcess, *, timeout_s: float, by_signal: bool
 
     Raises SourceError with the reason, OSError, ProcessGoneError. `name` is the source's.
     """
+    part_s = PART * timeout_s
     try:
         with held.folder(".") as fd:
-            where = _open_places(fd)
-            opened = not where and by_signal
-            if opened:
-                where = _open(held, fd)
-            place = _first(name, where)
+            opened, found = False, _answering(places.places(fd), part_s, fd)
+            if found is None and by_signal:
+                opened, found = True, _open(held, fd, part_s)
+            if found is None:
+                raise SourceError(f"{name}: {CLOSED}")
             try:
-                with session(place, timeout_s) as one:
+                with session(*found, (1 - 3 * PART) * timeout_s) as one:
                     opened = by_signal and bool(one.evaluate(scripts.opened(now=opened)))
                     yield one
                     if opened:
@@ -75,7 +78,7 @@ def inspected(name: str, held: HeldProcess, *, timeout_s: float, by_signal: bool
                         opened = False
             finally:
                 if opened:  # the session has broken
-                    with suppress(InspectorError), session(place, CLOSES_WITHIN_S) as one:
+                    with suppress(InspectorError), session(*found, part_s) as one:
                         _close(one, held, fd)
     except InspectorError as error:
         held.check()
@@ -83,26 +86,21 @@ def inspected(name: str, held: HeldProcess, *, timeout_s: float, by_signal: bool
 
 
 _OTHER_NETWORK = "its inspector listens in a network namespace that is not ours"
+_Found = tuple["Place", str]
+"""Where the inspector is, and the id of its program."""
 
 
-def _open_places(fd: int) -> tuple[Place, ...]:
-    found = places.places(fd)
-    if found and not places.same_network(fd):
+def _answering(where: Collection[Place], timeout_s: float, fd: int) -> _Found | None:
+    """Return the first of these places that answers as Node's inspector does; None where none does.
+
+    Raises InspectorError where nothing can be asked from here.
+    """
+    if where and not places.same_network(fd):
         raise InspectorError(_OTHER_NETWORK)
-    return found
-
-
-def _first(name: str, where: tuple[Place, ...]) -> Place:
-    """Return the place that answers as Node's inspector does. Raises SourceError, InspectorError."""
-    if not where:
-        raise SourceError(f"{name}: {CLOSED}")
-    if len(where) == 1:
-        return where[0]
-    for place in where[:MAX_PLACES]:
+    for place in list(where)[:MAX_PLACES]:
         with suppress(InspectorError):
-            target_id(place, LIST_TIMEOUT_S)
-            return place
-    raise InspectorError(f"none of the {len(where)} places where it listens answers as Node's inspector")
+            return place, target_id(place, timeout_s / MAX_PLACES)
+    return None
 
 
 def _close(one: Session, held: HeldProcess, fd: int) -> None:
@@ -115,8 +113,9 @@ def _close(one: Session, held: HeldProcess, fd: int) -> None:
     log_event(logger, "evidence", pid=held.key.pid, inspector="closed")
 
 
-def _open(held: HeldProcess, fd: int) -> tuple[Place, ...]:
-    """Send SIGUSR1 after proof that Node handles it, and return where it listens then."""
+def _open(held: HeldProcess, fd: int, timeout_s: float) -> _Found:
+    """Send SIGUSR1 after proof that Node handles it, and return where the inspector is then."""
+    before = places.places(fd)
     pidfd = os.pidfd_open(held.key.pid)
     try:
         why = _why_no_signal(held, fd)  # after the descriptor: it is the same process
@@ -125,21 +124,15 @@ def _open(held: HeldProcess, fd: int) -> tuple[Place, ...]:
         signal.pidfd_send_signal(pidfd, signal.SIGUSR1)
     finally:
         os.close(pidfd)
-    found = _wait_open(fd)
-    if not found:
-        raise InspectorError("it was sent SIGUSR1 and has not opened its inspector (another handler?)")
-    log_event(logger, "evidence", pid=held.key.pid, inspector="opened", why="SIGUSR1")
-    return found
-
-
-def _wait_open(fd: int) -> tuple[Place, ...]:
     never = threading.Event()
-    for _ in range(round(OPENS_WITHIN_S / LOOK_EVERY_S)):
+    for _ in range(math.ceil(timeout_s / LOOK_EVERY_S)):
         never.wait(LOOK_EVERY_S)
-        found = places.places(fd)
-        if found:
+        found = _answering(set(places.places(fd)) - set(before), timeout_s, fd)
+        if found is not None:
+            log_event(logger, "evidence", pid=held.key.pid, inspector="opened", why="SIGUSR1")
             return found
-    return ()
+    took = format_duration(timeout_s)
+    raise InspectorError(f"it has not opened its inspector within {took} of SIGUSR1; it still may")
 
 
 def _why_no_signal(held: HeldProcess, fd: int) -> str:

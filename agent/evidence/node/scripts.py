@@ -6,10 +6,12 @@ which a session of ours cannot do (it ends with the connection), a session of th
 
 from __future__ import annotations
 
+_LOAD = """
+const load = (name) => process.getBuiltinModule ? process.getBuiltinModule(name) : require(name);
+"""
 _MINE = """
 const mine = process[Symbol.for('leakwatch')] || {};
 Object.defineProperty(process, Symbol.for('leakwatch'), {value: mine, configurable: true});
-const load = (name) => process.getBuiltinModule ? process.getBuiltinModule(name) : require(name);
 """
 
 SAMPLING_INTERVAL_BYTES = 524_288
@@ -18,7 +20,7 @@ SAMPLING_INTERVAL_BYTES = 524_288
 CLOSE = "void setTimeout(() => process._debugEnd ? process._debugEnd() : require('inspector').close(), 0)"
 """After the answer has gone out; both hold the program until everybody has disconnected."""
 
-START_SAMPLING = f"""(() => {{{_MINE}
+START_SAMPLING = f"""(() => {{{_MINE}{_LOAD}
 if (!mine.session) {{
   const {{Session}} = load('inspector');
   const session = new Session();
@@ -43,7 +45,7 @@ mine.session.post('HeapProfiler.getSamplingProfile', (error, result) => { told =
 return told && {since_ms: mine.since_ms, now_ms: Date.now(), head: told.profile.head};
 })()"""
 
-MEMORY = f"""(() => {{{_MINE}
+MEMORY = f"""(() => {{{_LOAD}
 const v8 = load('v8'), resources = {{}};
 for (const one of process.getActiveResourcesInfo ? process.getActiveResourcesInfo() : [])
   resources[one] = (resources[one] || 0) + 1;

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 MEMORY_FILE = "node-memory.json"
 SITES_FILE = "node-sites.json"
-WINDOW_S = 2.0
+WINDOW_S = 1.5
 WINDOW_INTERVAL_BYTES = 32_768
-"""Of a sample where there are two seconds only; the whole heap stays unsampled."""
+"""Of a sample where there is a moment only; the whole heap stays unsampled."""
 
 
 class Inspected:
@@ -79,7 +79,7 @@ class NodeSites(Inspected):
     """Live bytes by the function that allocated them, out of V8's sampling heap profile.
 
     Where the inspector may be opened the profile runs from the first capture on, and says what is left of
-    all that was allocated since; elsewhere it runs for two seconds.
+    all that was allocated since; elsewhere it runs for a moment.
     """
 
     name = "node heap profile"
@@ -134,7 +134,7 @@ def _since_start(session: Session) -> _Profile | None:
 
 
 def _window(session: Session) -> _Profile:
-    """Return what was allocated in two seconds and is still alive; the sampling ends with the session."""
+    """Return what was allocated in a moment and is still alive; the sampling ends with the session."""
     session.call("HeapProfiler.startSampling", samplingInterval=WINDOW_INTERVAL_BYTES)
     threading.Event().wait(WINDOW_S)
     profile = session.call("HeapProfiler.getSamplingProfile")["profile"]
