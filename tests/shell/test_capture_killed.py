@@ -25,6 +25,7 @@ from agent.evidence.captures import Captures
 from agent.evidence.options import EvidenceOptions
 from agent.model import Instant
 from agent.watch.discovery import Discovery
+from pathlib import Path
 
 pid, folder = int(sys.argv[1]), Path(sys.argv[2])
 process = next(one for one in Discovery().processes() if one.key.pid == pid)
