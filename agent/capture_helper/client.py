@@ -111,13 +111,13 @@ class CaptureHelper:
 
     def _connect(self, line: socket.socket) -> None:
         if not self.path:
-            raise HelperAbsentError("not asked for")
+            raise HelperAbsentError("evidence.helper is empty")
         line.settimeout(CONNECT_S)
         try:
             line.connect(self.path)
             uid = peer_of(line).uid
-        except OSError as error:
-            raise HelperAbsentError(f"{self.path}: {error.strerror or 'no answer'}") from None
+        except (OSError, ValueError) as error:
+            raise HelperAbsentError(f"{self.path}: {getattr(error, 'strerror', None) or error}") from None
         if uid not in (ROOT_UID, os.geteuid()):
             raise HelperAbsentError(f"{self.path} belongs to another user")
         line.settimeout(None)

@@ -1,4 +1,4 @@
-"""The daemon without any right finds the leak of another user's program, and asks the capture helper for more.
+"""The daemon without any right finds the leak of another user's program, and asks the helper for the rest.
 
 A second counts as a minute. Three users: the daemon's, the program's, and root, as which the helper runs.
 """
@@ -48,7 +48,7 @@ from agent.bootstrap import Setting, build
 from agent.cli.run import command
 from agent.clock import SystemClock
 from agent.config import load
-with tempfile.TemporaryDirectory() as state, ExitStack() as stack:  # imports all before its folder may be closed
+with tempfile.TemporaryDirectory() as state, ExitStack() as stack:  # everything is imported
     build(Setting(load(sys.argv[2], os.environ), "", Path(state), SystemClock(), {{}}), stack)
 os.setgroups([])
 os.setresgid({CLIENT_UID}, {CLIENT_UID}, {CLIENT_UID})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ from capture_helpers import (
 )
 
 from agent.capture_helper.client import CaptureHelper, HelperAbsentError
+from agent.diagnosis import machine
+from agent.diagnosis.checks import Check, Grade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,6 +194,32 @@ def test_it_says_what_it_serves(helper: Helper) -> None:
 
     assert "smaps" in about.served
     assert about.allowed == ()
+
+
+def test_doctor_tells_of_the_helper_what_it_takes(helper: Helper) -> None:
+    check = machine.helper(str(helper.path))
+
+    assert check.grade is Grade.OK
+    assert re.fullmatch(
+        r"leakwatch-capture \S+ takes smaps, .* of every process; it allows nothing else", check.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", "evidence.helper is empty"),
+        ("/nowhere/x.sock", "/nowhere/x.sock: No such file or directory"),
+        ("x" * 200, "AF_UNIX path too long"),
+    ],
+)
+def test_doctor_tells_of_no_helper_what_is_missing(path: str, why: str) -> None:
+    assert machine.helper(path) == Check(
+        "evidence",
+        "helper",
+        Grade.OK,
+        f"no leakwatch-capture to ask ({why}): what our own rights do not reach is missing in captures",
+    )
 
 
 def test_readiness_is_found_out_without_taking_anything(target: Process, helper: Helper) -> None:

@@ -23,6 +23,7 @@ from agent.capture_helper.client import CaptureHelper, HelperAbsentError
 from agent.capture_helper.protocol import Message, encode
 from agent.capture_helper.sources import helped
 from agent.evidence.captures import Captures
+from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.options import EvidenceOptions
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.model import Instant
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.consent import Consent
-    from agent.evidence.kernel.procfs import HeldProcess
     from agent.evidence.taking import Taking
     from agent.model import Evidence, Process
 
@@ -137,6 +137,24 @@ def test_a_helper_that_lies_is_a_reason_for_people(
         evidence = captured(folder, path)
 
     assert evidence.missing == (f"smaps: no right; leakwatch-capture: {why}",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (END, ""),
+        (Message(END.head | {"why_not": "no right"}), "no right"),
+        (Message(END.head | {"why_not": "is busy"}), "no right; leakwatch-capture: is busy"),
+        (Message(END.head | {"served": False}), "no right"),
+        (Message({}), "no right; leakwatch-capture: an answer that is none"),
+    ],
+)
+def test_readiness_tells_why_neither_of_the_two_can(folder: Path, answer: Message, why: str) -> None:
+    process = process_of(os.getpid())
+    with impostor(folder, answer) as path, HeldProcess(process.key) as held:
+        (source,) = helped([Denied()], CaptureHelper(path))
+
+        assert source.why_not(process, held) == why
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere/capture.sock", "/dev/null"])
