@@ -54,7 +54,8 @@ def fetch_into(url: str, sink: Callable[[bytes], object], *, timeout_s: float, m
             with closing(deadline.connect(address)) as line:
                 _get(line, address, sink, max_bytes)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = deadline.words if deadline.expired.is_set() else _words(error)
+            late = deadline.expired.is_set() or isinstance(error, TimeoutError)
+            why = deadline.words if late else _words(error)
             raise FetchError(f"{address}: {why}") from None
     if deadline.expired.is_set():
         raise FetchError(f"{address}: {deadline.words}")
@@ -123,7 +124,10 @@ class _Deadline:
                 self._line.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        try:
+            self._timer.start()
+        except RuntimeError:
+            raise FetchError("no thread can be started to watch the time") from None
         return self
 
     def __exit__(
@@ -163,6 +167,4 @@ def _words(error: Exception) -> str:
         return "its page was cut off"
     if isinstance(error, http.client.HTTPException):
         return "it does not speak HTTP"
-    return getattr(error, "strerror", None) or (
-        "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-    )
+    return getattr(error, "strerror", None) or type(error).__name__

@@ -84,6 +84,8 @@ class Answering:
         self.heap_bytes: dict[int, int] = {}
         """By pid; whoever is not here is refused."""
         self.calls: list[tuple[int, frozenset[int]]] = []
+        self.threads: list[str] = []
+        """On which each call was made."""
         self.forgotten: list[int] = []
         self.hangs: dict[int, threading.Event] = {}
         self.began = threading.Semaphore(0)
@@ -97,6 +99,7 @@ class Answering:
     def ask(self, target: Target, others: AbstractSet[int]) -> RuntimeFigures:
         pid = target.process.key.pid
         self.calls.append((pid, frozenset(others)))
+        self.threads.append(threading.current_thread().name)
         self.began.release()
         if pid in self.hangs:
             assert self.hangs[pid].wait(LONG_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -13,9 +14,10 @@ from children import LeakyChild
 from probe_rig import LONG_S, Answering, beside, polled, settle, target_of
 from receiver import Receiver
 
-from agent.clock import SystemClock
+from agent.clock import Clock, SystemClock
 from agent.daemon.watched import WatchedSet
 from agent.logs import KeyValueFormatter
+from agent.model import Instant
 from agent.watch.cgroups import LimitReader
 from agent.watch.probes.base import RuntimeFigures
 from agent.watch.probes.chosen import FILE_AGAIN_S, ChosenProbes, all_asked
@@ -131,6 +133,34 @@ def test_a_server_that_hangs_keeps_nobody_else_waiting(
 
     assert told == [2, 2, 3, 4, 5, 6]
     assert heap(read, HANGS) is None
+
+
+class Stopwatch:
+    """Every look at it finds it a second later."""
+
+    def __init__(self) -> None:
+        self._looks = itertools.count()
+
+    def now(self) -> Instant:
+        return Instant(next(self._looks), 0.0)
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        return event.wait(seconds)
+
+
+@pytest.mark.parametrize(("clock", "thread"), [(SystemClock(), "leakwatch-probe-"), (Stopwatch(), "-slow-")])
+def test_who_answers_quickly_has_threads_of_his_own(
+    answering: Answering, target: Target, clock: Clock, thread: str
+) -> None:
+    answering.heap_bytes[OWN_PID] = 5
+    probes = ChosenProbes([answering], clock=clock)
+    probes.follow(target)
+    many(probes, 3)
+    probes.stop(LONG_S)
+
+    assert "-slow-" in answering.threads[0]
+    assert all(thread in name for name in answering.threads[1:])
+    assert thread == "-slow-" or "-slow-" not in "".join(answering.threads[1:])
 
 
 def test_who_is_silent_for_long_is_asked_more_seldom(

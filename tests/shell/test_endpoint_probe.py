@@ -18,6 +18,7 @@ from agent.watch.probes.prometheus import MAX_PAGE_BYTES, EndpointProbe
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
+    from pathlib import Path
 
     from agent.watch.targets import Target
 
@@ -184,3 +185,18 @@ def test_only_entries_that_name_a_page_are_asked() -> None:
     assert probe.suits(target_of(os.getpid(), metrics="http://127.0.0.1:1/"))
     assert not probe.suits(target_of(os.getpid()))
     assert not probe.suits(target_of(os.getpid(), named=False))
+
+
+def test_without_the_right_to_see_ports_one_process_is_asked_and_several_are_not(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    blind = EndpointProbe(proc_root=tmp_path)
+
+    assert blind.ask(node(receiver.url), frozenset()) == FIGURES
+    assert why(blind, node("http://127.0.0.1:{port}/")) == (
+        "it listens on no port of its own, or its descriptors may not be read"
+    )
+    blind.forget(node(receiver.url).process.key)
+    assert why(blind, node(receiver.url), {1}) == (
+        f"port {receiver.port} is not its own, and its service has 2 processes"
+    )

@@ -1,7 +1,7 @@
 """Asks servers for figures on a few threads of its own; the poll only takes what has arrived.
 
-Who answers is asked by two threads. Who does not, or has not yet, waits for a third one: a server that hangs
-takes the time of its like. Everything but the asking itself happens on the thread that polls.
+Who answers quickly is asked by two threads. Who does not, or has not yet, waits for a third one: a server
+that hangs takes the time of its like. Everything but the asking itself happens on the thread that polls.
 """
 
 from __future__ import annotations
@@ -17,27 +17,32 @@ from agent.watch.probes.base import Asked, ProbeError, RuntimeFigures
 from agent.watch.targets import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
 
+    from agent.clock import Clock
     from agent.model import ProcessKey
 
 logger = logging.getLogger(__name__)
 
-ANSWERING_THREADS = 2
+QUICK_THREADS = 2
 STALE_POLLS = 3
 """Figures that were asked for so many polls ago are none any more; so many failures in a row are a state."""
 MAX_REST_POLLS = 30
 """Who fails is asked ever more seldom: five minutes apart at the usual interval."""
+SLOW_S = 0.5
+"""Whoever takes longer is asked by the third thread."""
 _NO_ANSWER = "no answer yet"
 
 
 class _Outcome(NamedTuple):
+    """What a question came to."""
+
     figures: RuntimeFigures | None
-    why: str
-
-
-_GIVEN_UP = _Outcome(None, "")
+    why: str = ""
+    at: int = 0
+    """The number of the poll in which it was put."""
+    slow: bool = False
 
 
 @dataclass(slots=True)
@@ -47,7 +52,7 @@ class _One:
     target: Target
     asked: Asked
     figures_at: int
-    """The number of the poll at which `figures` were asked for; before the first ones when it was begun."""
+    """The number of the poll in which `figures` were asked for; before the first ones when it was begun."""
     before: _One | None = None
     """The same process as it was followed until now, if that is still being asked about."""
     figures: RuntimeFigures | None = None
@@ -55,12 +60,11 @@ class _One:
     outcome: _Outcome | None = None
     under_way: bool = False
     closed: bool = False
-    asked_at: int = 0
     next_at: int = 0
     failures: int = 0
     """In a row."""
-    answers: bool = False
-    """Whether the newest question was answered."""
+    quick: bool = False
+    """Whether the newest question was answered, and soon."""
 
     @property
     def busy(self) -> bool:
@@ -71,28 +75,29 @@ class _One:
     def take(self, outcome: _Outcome) -> None:
         """Take over what a question came to."""
         self.under_way, self.outcome = False, None
-        self.answers = outcome.figures is not None
+        self.quick = outcome.figures is not None and not outcome.slow
         if outcome.figures is not None:
             self.figures, self.figures_at, self.failures, self.why = (
                 outcome.figures,
-                self.asked_at,
+                outcome.at,
                 0,
                 _NO_ANSWER,
             )
             return
         self.failures, self.why = self.failures + 1, outcome.why
         doublings = min(max(0, self.failures - STALE_POLLS), MAX_REST_POLLS.bit_length())
-        self.next_at = self.asked_at + min(2**doublings, MAX_REST_POLLS)
+        self.next_at = outcome.at + min(2**doublings, MAX_REST_POLLS)
 
 
 class Background:
     """Follows processes by what answers for them; `poll` asks, and takes what was answered since."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._ones: dict[ProcessKey, _One] = {}
         self._polls = 0
-        self._answering = _Lane("leakwatch-probe", ANSWERING_THREADS)
-        self._doubtful = _Lane("leakwatch-probe-slow", 1)
+        self._quick = _Lane("leakwatch-probe", QUICK_THREADS, self._ask)
+        self._doubtful = _Lane("leakwatch-probe-slow", 1, self._ask)
 
     def __contains__(self, key: ProcessKey) -> bool:
         return key in self._ones
@@ -118,8 +123,8 @@ class Background:
                 one.take(one.outcome)
         for key, one in self._ones.items():
             if not one.busy and self._polls >= one.next_at:
-                one.under_way, one.asked_at = True, self._polls
-                lane = self._answering if one.answers else self._doubtful
+                one.under_way = True
+                lane = self._quick if one.quick else self._doubtful
                 lane.put(one, pids[one.target.service] - {key.pid})
 
     def newest(self, key: ProcessKey) -> RuntimeFigures | None:
@@ -141,11 +146,19 @@ class Background:
 
     def stop(self, timeout_s: float) -> None:
         """End the threads, as soon as what is asked for now was answered or given up."""
-        lanes = (self._answering, self._doubtful)
+        lanes = (self._quick, self._doubtful)
         for lane in lanes:
             lane.end()
         for lane in lanes:
-            lane.join(timeout_s / (ANSWERING_THREADS + 1))
+            lane.join(timeout_s / (QUICK_THREADS + 1))
+
+    def _ask(self, one: _One, others: AbstractSet[int]) -> None:
+        """Put one question, on the thread of a lane."""
+        at, began_s = self._polls, self._clock.now().t_s
+        outcome = _Outcome(None) if one.closed else _answer(one, others)
+        one.outcome = outcome._replace(at=at, slow=self._clock.now().t_s - began_s > SLOW_S)
+        if one.closed:
+            one.asked.forget(one.target.process.key)
 
     def _is_stale(self, one: _One) -> bool:
         return self._polls - one.figures_at > STALE_POLLS
@@ -154,7 +167,8 @@ class Background:
 class _Lane:
     """Threads that ask one process after the other; they start with the first one."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, ask: Callable[[_One, AbstractSet[int]], None]) -> None:
+        self._ask = ask
         self._queue: SimpleQueue[tuple[_One, AbstractSet[int]] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True)
@@ -180,9 +194,7 @@ class _Lane:
 
     def _run(self) -> None:
         for one, others in self._waiting():
-            one.outcome = _GIVEN_UP if one.closed else _answer(one, others)
-            if one.closed:
-                one.asked.forget(one.target.process.key)
+            self._ask(one, others)
 
     def _waiting(self) -> Iterator[tuple[_One, AbstractSet[int]]]:
         while not self._ended and (item := self._queue.get()) is not None:
@@ -191,7 +203,7 @@ class _Lane:
 
 def _answer(one: _One, others: AbstractSet[int]) -> _Outcome:
     try:
-        return _Outcome(one.asked.ask(one.target, others), "")
+        return _Outcome(one.asked.ask(one.target, others))
     except ProbeError as error:
         return _Outcome(None, str(error))
     except Exception as error:

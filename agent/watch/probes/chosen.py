@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.clock import Clock, SystemClock
 from agent.logs import log_event
 from agent.watch.probes.background import Background
 from agent.watch.probes.base import Asked
@@ -79,10 +80,12 @@ class ChosenProbes:
     figures is judged by its anonymous memory alone; that is logged once, and again when they are back.
     """
 
-    def __init__(self, asked: Sequence[Asked] = (), jvm: Probe | None = None) -> None:
+    def __init__(
+        self, asked: Sequence[Asked] = (), jvm: Probe | None = None, clock: Clock | None = None
+    ) -> None:
         self._asked = asked
         self._jvm: Probe = jvm or JvmProbe()
-        self._background = Background()
+        self._background = Background(clock or SystemClock())
         self._followed: dict[ProcessKey, _Followed] = {}
         self._missing: dict[ProcessKey, _Missing] = {}
 

@@ -27,9 +27,10 @@ _ANY_PORT = range(1, 65_536)
 
 
 class _Found(NamedTuple):
-    """Where a process was found to answer, as long as it had these others beside it."""
+    """Where a process was found to answer, for one address of its entry and these others beside it."""
 
     url: str
+    metrics: str
     others: AbstractSet[int]
 
 
@@ -47,16 +48,14 @@ class EndpointProbe:
 
     def where(self, target: Target) -> str:
         """Return host and port of the page."""
-        metrics = target.entry.metrics if target.entry else None
-        return (metrics or "").removeprefix("http://").partition("/")[0]
+        return _metrics(target).removeprefix("http://").partition("/")[0]
 
     def ask(self, target: Target, others: AbstractSet[int]) -> RuntimeFigures:
         """Return what the page says now. Raises ProbeError."""
-        key, found = target.process.key, self._found.pop(target.process.key, None)
-        if found is not None and found.others == others:
-            urls: tuple[str, ...] = (found.url,)
-        else:
-            urls = self._urls(target, others)
+        key, metrics = target.process.key, _metrics(target)
+        found = self._found.pop(key, None)
+        known = found is not None and (found.metrics, found.others) == (metrics, others)
+        urls = (found.url,) if found is not None and known else self._urls(metrics, key.pid, others)
         failures: list[str] = []
         for url in urls:
             try:
@@ -64,7 +63,7 @@ class EndpointProbe:
             except ProbeError as error:
                 failures.append(str(error))
             else:
-                self._found[key] = _Found(url, frozenset(others))
+                self._found[key] = _Found(url, metrics, frozenset(others))
                 return figures
         raise ProbeError("; ".join(dict.fromkeys(failures)))
 
@@ -72,9 +71,8 @@ class EndpointProbe:
         """Drop where a process was found to answer."""
         self._found.pop(key, None)
 
-    def _urls(self, target: Target, others: AbstractSet[int]) -> tuple[str, ...]:
+    def _urls(self, metrics: str, pid: int, others: AbstractSet[int]) -> tuple[str, ...]:
         """Return where this process and no other may answer. Raises ProbeError where that cannot be told."""
-        metrics, pid = (target.entry.metrics if target.entry else None) or "", target.process.key.pid
         if PORT in metrics:
             return tuple(metrics.replace(PORT, str(port)) for port in self._own_ports(pid, others))
         if others:
@@ -129,6 +127,10 @@ class _Page:
         if self._is_json:
             return expvar.figures(bytes(self._json))
         return families.figures(self._lines.end(), runtime, self._heap_metric)
+
+
+def _metrics(target: Target) -> str:
+    return (target.entry.metrics if target.entry else None) or ""
 
 
 def _port(url: str) -> int:
