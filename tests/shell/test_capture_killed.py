@@ -18,7 +18,7 @@ from agent.evidence.python import pyspy
 if TYPE_CHECKING:
     from pathlib import Path
 
-KILLS = 6
+KILLS = 4
 TAKE_ON = """
 import sys
 from agent.evidence.captures import Captures
