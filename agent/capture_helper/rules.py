@@ -11,7 +11,7 @@ from typing import Any
 from agent.consent import Consent
 from agent.evidence.source import Tier
 
-LOOKING = ("smaps", "py-spy", "status", "fds")
+LOOKING = ("smaps", "py-spy", "heap contents", "status", "fds")
 """Served unasked: they only read, and run no program but our own py-spy."""
 LOCALS = "locals"
 CONSENTS = tuple(field.name for field in fields(Consent) if field.name != "pprof")
