@@ -1,25 +1,18 @@
-"""Evidence of real JVMs with planted leaks, and of everything that only looks like a JVM."""
+"""Evidence of real JVMs with planted leaks."""
 
 from __future__ import annotations
 
 import gzip
 import os
-import shutil
-import signal
-import socket
 import subprocess
-import sys
-import tempfile
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
-from children import LeakyChild, process_of
+from planted_jvms import Jvm, compiled, false_jvm, needs_java, needs_root, running
 
 from agent.consent import Consent
 from agent.evidence.captures import Captures
-from agent.evidence.jvm import attach
 from agent.evidence.jvm.collector import JvmCollector
 from agent.evidence.jvm.dump import HeapDump
 from agent.evidence.jvm.sources import ClassHistogram, JvmMemory, ThreadStacks
@@ -29,67 +22,19 @@ from agent.evidence.source import SourceError, Tier
 from agent.model import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from agent.model import Evidence, Process
+    from agent.model import Evidence
 
-DATA = Path(__file__).parent.parent / "data"
-JAVA, JAVAC = shutil.which("java"), shutil.which("javac")
-needs_java = pytest.mark.skipif(not (JAVA and JAVAC), reason="java and javac are not on PATH")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 NOW = Instant(10_000.0, 1_800_000_000.0)
 LATER = Instant(10_720.0, 1_800_000_720.0)
 OPTIONS = EvidenceOptions(cooldown_s=0.0, timeout_s=20.0)
-SMALL = ("-Xmx64m", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""Starts fast beside other tests."""
-NOBODY = 65534
-
-
-class Jvm:
-    """A JVM with a planted leak; when `grow` returns, it has grown."""
-
-    def __init__(self, child: subprocess.Popen[str], process: Process) -> None:
-        self.child = child
-        self.process = process
-
-    def grow(self, count: int) -> None:
-        assert self.tell(f"grow {count}") == "grown"
-
-    def tell(self, command: str) -> str:
-        assert self.child.stdin
-        assert self.child.stdout
-        self.child.stdin.write(f"{command}\n")
-        self.child.stdin.flush()
-        return self.child.stdout.readline().strip()
 
 
 @pytest.fixture(scope="module")
 def classes() -> Iterator[Path]:
-    """Compile the planted leaks to where every user can read them, and no other /tmp hides them."""
-    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
-    folder.chmod(0o755)
-    sources = [str(DATA / "Churn.java"), *map(str, (DATA / "planted").glob("*.java"))]
-    subprocess.run([str(JAVAC), "-d", str(folder), *sources], check=True, timeout=60)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@contextmanager
-def running(classes: Path, program: str, *options: str, within: Sequence[str] = ()) -> Iterator[Jvm]:
-    """Give a JVM that has started; `within` runs it, and may fork for it."""
-    command = [*within, str(JAVA), *SMALL, *options, "-cp", str(classes), program]
-    environment = {k: v for k, v in os.environ.items() if k != "JAVA_TOOL_OPTIONS"}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd="/"
-    ) as child:
-        try:
-            assert child.stdout
-            assert child.stdout.readline() == "ready\n"
-            children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-            yield Jvm(child, process_of(int(children[0]) if children else child.pid, runtime="jvm"))
-        finally:
-            child.kill()
-            Path(f"/tmp/.java_pid{child.pid}").unlink(missing_ok=True)
+    with compiled() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -107,16 +52,6 @@ def twice(jvm: Jvm, folder: Path, *, first: int, more: int) -> Evidence:
     after = captures.capture(jvm.process, "x", LATER)
     assert (before.missing, after.missing) == ((), ())
     return after
-
-
-def ask(process: Process, command: str = "VM.version", timeout_s: float = 20.0, most: int = 1_000_000) -> str:
-    with HeldProcess(process.key) as held:
-        return attach.ask("jvm", held, command, timeout_s=timeout_s, max_bytes=most)
-
-
-def why_not(process: Process) -> str:
-    with HeldProcess(process.key) as held:
-        return attach.why_not(held)
 
 
 @needs_java
@@ -184,12 +119,15 @@ def test_a_collection_tells_garbage_from_what_is_kept(classes: Path) -> None:
 
 
 @needs_java
-def test_a_heap_dump_is_moved_into_the_capture(static_map: Jvm, tmp_path: Path) -> None:
+def test_a_heap_dump_is_moved_into_the_capture_and_names_the_static_field(
+    static_map: Jvm, tmp_path: Path
+) -> None:
     captures = Captures(tmp_path, OPTIONS, [HeapDump()])
-    static_map.grow(10)
+    static_map.grow(2000)
     evidence = captures.capture(static_map.process, "x", NOW, consent=Consent(heavy=True), tier=Tier.HEAVY)
 
     assert evidence.missing == ()
+    assert evidence.gist == ("largest static: StaticMap.SESSIONS, java.util.HashMap with 2,000 elements",)
     with gzip.open(Path(evidence.directory) / "heap.hprof.gz") as dump:
         content = dump.read()
     assert content.startswith(b"JAVA PROFILE 1.0.")
@@ -224,37 +162,6 @@ def test_a_link_in_the_place_of_the_dumps_folder_is_not_followed(static_map: Jvm
 
 @needs_java
 @needs_root
-def test_another_users_jvm_is_asked_as_that_user(classes: Path) -> None:
-    within = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    with running(classes, "StaticMap", within=within) as jvm:
-        assert "OpenJDK" in ask(jvm.process)
-
-        about = Path(f"/tmp/.java_pid{jvm.process.key.pid}").stat()
-        assert about.st_uid == NOBODY
-
-
-STRANGER = f"""
-import os, sys
-from agent.evidence.jvm import attach
-from agent.evidence.kernel.procfs import HeldProcess
-from agent.model import ProcessKey
-os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
-with HeldProcess(ProcessKey.parse(sys.argv[1])) as held:
-    print(attach.why_not(held))
-"""
-
-
-@needs_java
-@needs_root
-def test_a_stranger_without_rights_is_refused_beforehand(static_map: Jvm) -> None:
-    command = [sys.executable, "-c", STRANGER, str(static_map.process.key)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-
-    assert told == "needs CAP_SYS_PTRACE, or its user\n"
-
-
-@needs_java
-@needs_root
 def test_a_jvm_in_its_own_namespaces_is_asked_there(classes: Path, tmp_path: Path) -> None:
     within = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
               'mount -t tmpfs none /tmp && exec "$@"', "sh")  # fmt: skip
@@ -272,117 +179,13 @@ def test_a_jvm_in_its_own_namespaces_is_asked_there(classes: Path, tmp_path: Pat
     assert sorted(left) == [".java_pid1", "hsperfdata_root"]
 
 
-@needs_java
-def test_a_speaker_killed_at_any_moment_leaves_the_jvm_running(static_map: Jvm) -> None:
-    for after_ms in (1, 3, 5, 8, 12, 16, 20, 25, 30, 40, 50, 60, 80, 100, 130):
-        with suppress(SourceError):  # a late one may have had its answer
-            ask(static_map.process, "GC.class_histogram -all", timeout_s=after_ms / 1000)
-
-    static_map.grow(10)
-    assert "StaticMap$Session" in ask(static_map.process, "GC.class_histogram -all")
-    assert not Path(f"/tmp/.attach_pid{static_map.process.key.pid}").exists()
-
-
-@needs_java
-@pytest.mark.parametrize(
-    ("option", "why"),
-    [
-        ("-Xrs", "it does not catch SIGQUIT: no JVM, or one that starts up or runs with -Xrs"),
-        ("-XX:+DisableAttachMechanism", "it runs with -XX:+DisableAttachMechanism"),
-    ],
-)
-def test_a_jvm_that_cannot_be_attached_to_is_left_alone(classes: Path, option: str, why: str) -> None:
-    with running(classes, "StaticMap", option) as jvm:
-        assert why_not(jvm.process) == why
-        with pytest.raises(SourceError) as refused:
-            ask(jvm.process)
-        jvm.grow(1)  # no thread dump lies before the answer
-
-    assert str(refused.value) == f"jvm: {why}"
-
-
-@needs_java
-def test_a_stopped_jvm_is_not_waited_for(static_map: Jvm) -> None:
-    os.kill(static_map.process.key.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, static_map.process.key.pid, os.WSTOPPED | os.WNOWAIT)
-
-    assert why_not(static_map.process) == "it is stopped, by a signal or a debugger"
-
-
-@needs_java
-def test_an_unknown_command_is_refused_in_the_jvms_words(static_map: Jvm) -> None:
-    with pytest.raises(SourceError, match=r"^jvm: the JVM refused GC.magic \(.*Unknown diagnostic command\)"):
-        ask(static_map.process, "GC.magic")
-
-
-def test_a_process_called_java_that_is_none_is_never_signalled(child: LeakyChild) -> None:
-    with LeakyChild("java", "-XX:+UseG1GC") as impostor:
-        process = process_of(impostor.pid, runtime="jvm")
-        with pytest.raises(SourceError, match=r"it is no JVM: it has neither libjvm\.so"):
-            ask(process)
-        impostor.grow(4096)  # SIGQUIT would have ended it
-    del child
-
-
-class FalseJvm(NamedTuple):
-    """A program that looks like a JVM."""
-
-    process: Process
-    child: subprocess.Popen[str]
-
-    def signals(self) -> int:
-        """Return how often it had SIGQUIT; that it answers shows that it lives."""
-        assert self.child.stdin
-        assert self.child.stdout
-        self.child.stdin.write("?\n")
-        self.child.stdin.flush()
-        return int(self.child.stdout.readline())
-
-
-@contextmanager
-def false_jvm(how: str, folder: Path) -> Iterator[FalseJvm]:
-    script = DATA / "planted" / "false_jvm.py"
-    with subprocess.Popen(
-        [sys.executable, str(script), how, str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as child:  # fmt: skip
-        try:
-            assert child.stdout
-            assert child.stdout.readline() == "ready\n"
-            yield FalseJvm(process_of(child.pid, runtime="jvm"), child)
-        finally:
-            child.kill()
-            Path(f"/tmp/.java_pid{child.pid}").unlink(missing_ok=True)
-
-
-def test_a_process_with_libjvm_that_does_not_catch_the_signal_is_never_signalled(tmp_path: Path) -> None:
-    with false_jvm("careless", tmp_path) as careless:
-        with pytest.raises(SourceError, match="it does not catch SIGQUIT"):
-            ask(careless.process)
-
-        assert careless.signals() == 0
-
-
-@pytest.mark.parametrize(
-    ("how", "why"),
-    [
-        ("link", r"\.java_pid\d+ in its /tmp is not its socket"),
-        ("fifo", r"\.java_pid\d+ in its /tmp is not its socket"),
-        ("file", r"\.java_pid\d+ in its /tmp is not its socket"),
-        ("silent", "no whole answer in time: the JVM is busy, or stopped"),
-        ("dripping", "no whole answer in time: the JVM is busy, or stopped"),
-        ("endless", "its answer is longer than 1MB"),
-        ("unlucky", r"the JVM refused VM\.version \(rm -rf /\\x1b\[31m\)"),
-        ("nothing", "no whole answer in time: the JVM is busy, or stopped"),
-    ],
-)
-def test_a_false_jvm_costs_a_sentence(how: str, why: str, tmp_path: Path) -> None:
-    with false_jvm(how, tmp_path) as lying:
-        with pytest.raises(SourceError, match=f"^jvm: {why}$"):
-            ask(lying.process, timeout_s=2.0)
-
-        assert lying.signals() == (1 if how == "nothing" else 0)
-        assert not Path(f"/tmp/.attach_pid{lying.process.key.pid}").exists()
+def test_a_jvm_that_may_not_collect_is_said_to(tmp_path: Path) -> None:
+    with (
+        false_jvm("unwilling", tmp_path) as jvm,
+        HeldProcess(jvm.process.key) as held,
+        pytest.raises(SourceError, match=r"GC.run: it runs with -XX:\+DisableExplicitGC"),
+    ):
+        JvmCollector().collect(held, 20.0)
 
 
 def test_garbage_in_place_of_an_answer_is_a_sentence_in_the_evidence(tmp_path: Path) -> None:
@@ -395,49 +198,3 @@ def test_garbage_in_place_of_an_answer_is_a_sentence_in_the_evidence(tmp_path: P
     assert [line.partition(":")[0] for line in evidence.missing] == [
         "class histogram", "jvm memory", "jvm threads",
     ]  # fmt: skip
-
-
-def test_a_jvm_that_may_not_collect_is_said_to(tmp_path: Path) -> None:
-    with (
-        false_jvm("unwilling", tmp_path) as jvm,
-        HeldProcess(jvm.process.key) as held,
-        pytest.raises(SourceError, match=r"GC.run: it runs with -XX:\+DisableExplicitGC"),
-    ):
-        JvmCollector().collect(held, 20.0)
-
-
-def test_another_process_that_listens_in_the_jvms_place_is_told_nothing(tmp_path: Path) -> None:
-    with false_jvm("nothing", tmp_path) as lying, socket.socket(socket.AF_UNIX) as ours:
-        ours.bind(f"/tmp/.java_pid{lying.process.key.pid}")
-        ours.listen()
-        ours.settimeout(10.0)
-        with pytest.raises(SourceError, match="belongs to another process"):
-            ask(lying.process)
-        line, _ = ours.accept()
-        with line:
-            assert line.recv(100) == b""
-
-
-def test_a_link_in_the_place_of_the_attach_file_is_not_followed(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    with false_jvm("nothing", tmp_path) as lying:
-        planted = Path(f"/tmp/.attach_pid{lying.process.key.pid}")
-        planted.symlink_to(victim)
-        with pytest.raises(SourceError, match="no whole answer in time"):
-            ask(lying.process, timeout_s=1.0)
-
-    assert not victim.exists()
-    assert not planted.is_symlink()
-
-
-def test_a_folder_in_the_place_of_the_attach_file_is_a_sentence(tmp_path: Path) -> None:
-    with false_jvm("nothing", tmp_path) as lying:
-        planted = Path(f"/tmp/.attach_pid{lying.process.key.pid}")
-        planted.mkdir()
-        try:
-            with pytest.raises(SourceError, match=r"\.attach_pid\d+ cannot be put into its /tmp"):
-                ask(lying.process, timeout_s=1.0)
-
-            assert lying.signals() == 0
-        finally:
-            planted.rmdir()

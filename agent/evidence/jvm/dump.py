@@ -8,10 +8,12 @@ import zlib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from agent.evidence.jvm import attach, hotspot, memory
+from agent.evidence.jvm import attach, holders, hotspot, hprof, memory
 from agent.evidence.jvm.hotspot import RefusedError
 from agent.evidence.jvm.speaker import DUMP_FILE
+from agent.evidence.kernel.procfs import parse_status
 from agent.evidence.source import Cost, SourceError, Tier
+from agent.evidence.taking import CODE
 from agent.units import format_bytes
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ LEAST_FREE_BYTES = 500_000_000
 MAX_ANSWER_BYTES = 100_000
 CHUNK_BYTES = 1 << 20
 COMPRESSION = 1
-MAGIC = b"JAVA PROFILE 1.0."
+MOST_PER_MEMORY = 3
+"""A dump that is longer than so many times the memory of the JVM is none."""
 GZIP_WINDOW_BITS = 31
 """16 more than 15, the largest window: with gzip's header (zlib.h)."""
 _IN_MEMORY = ("tmpfs", "ramfs")
@@ -77,10 +80,29 @@ class HeapDump:
                 _check_disk(held, tmp_fd, round(DISK_PER_HEAP * heap.used_bytes))
                 with _folder(held, jvm, taking.options.timeout_s) as name:
                     _ask(held, f"GC.heap_dump /tmp/{name}/{DUMP_FILE}", TIMEOUT_S)
-                    with _opened(tmp_fd, name, jvm.uid) as dump, taking.open_raw("heap.hprof.gz") as kept:
-                        _compress(dump, kept, taking.options.disk_budget_bytes)
+                    with _opened(tmp_fd, name, jvm.uid) as dump:
+                        _keep(taking, dump)
         except RefusedError as refusal:
             raise SourceError(f"{NAME}: {refusal}") from None
+
+
+def _keep(taking: Taking, dump: BinaryIO) -> None:
+    """Copy it into the capture, and tell who holds most in it."""
+    size_bytes = os.fstat(dump.fileno()).st_size
+    most_bytes = _memory_bytes(taking.held) * MOST_PER_MEMORY + LEAST_FREE_BYTES
+    if size_bytes > most_bytes:
+        raise SourceError(f"{NAME}: its {format_bytes(size_bytes)} are more than there was to write")
+    with taking.open_raw("heap.hprof.gz") as kept:
+        _compress(dump, size_bytes, kept, taking.options.disk_budget_bytes)
+    holder = holders.largest(dump, size_bytes)
+    if holder is not None:
+        taking.tell(CODE, str(holder))
+
+
+def _memory_bytes(held: HeldProcess) -> int:
+    """Return all memory of a process by the kernel, which does not lie."""
+    status = parse_status(held.read("status"))
+    return int(status["VmRSS_bytes"]) + int(status["VmSwap_bytes"])
 
 
 def _ask(held: HeldProcess, command: str, timeout_s: float) -> str:
@@ -137,13 +159,13 @@ def _opened(tmp_fd: int, name: str, uid: int) -> Iterator[BinaryIO]:
         yield dump
 
 
-def _compress(dump: BinaryIO, kept: BinaryIO, most_bytes: int) -> None:
+def _compress(dump: BinaryIO, size_bytes: int, kept: BinaryIO, most_bytes: int) -> None:
     """Copy it as gzip. Raises SourceError for what is no dump, or takes more than `most_bytes` compressed."""
     packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, GZIP_WINDOW_BITS)
     chunk = dump.read(CHUNK_BYTES)
-    if not chunk.startswith(MAGIC):
+    if not chunk.startswith(hprof.MAGIC):
         raise SourceError(f"{NAME}: what the JVM has written is no heap dump")
-    while chunk:
+    for _ in range(size_bytes // CHUNK_BYTES + 1):
         kept.write(packer.compress(chunk))
         if kept.tell() > most_bytes:
             raise SourceError(f"{NAME}: longer than evidence.disk_budget, {format_bytes(most_bytes)}")
