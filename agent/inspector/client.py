@@ -147,6 +147,10 @@ class Session:
         finally:
             timer.cancel()
 
+    def fileno(self) -> int:
+        """Return the connection's descriptor, to wait for what the peer says unasked."""
+        return -1 if self._line is None else self._line.fileno()
+
     def close(self) -> None:
         """End the connection without waiting for the peer."""
         if self._line is not None:

@@ -32,7 +32,7 @@ PART = 0.2
 LOOK_EVERY_S = 0.05
 """Node has it open some 20 ms after the signal, as soon as its main thread gets to run."""
 MAX_PLACES = 3
-CLOSED = "its inspector is not open (node --inspect, or the entry allows `inspector`)"
+CLOSED = "its inspector is not open (start it with --inspect, or `allow: {inspector: true}`)"
 _NODE = re.compile(r"node(js)?( \(deleted\))?")
 
 

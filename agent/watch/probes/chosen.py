@@ -11,6 +11,7 @@ from agent.logs import log_event
 from agent.watch.probes.background import Background
 from agent.watch.probes.base import Asked
 from agent.watch.probes.jvm import JvmProbe
+from agent.watch.probes.node import NodeProbe
 from agent.watch.probes.prometheus import EndpointProbe
 from agent.watch.targets import Target
 
@@ -29,7 +30,7 @@ HSPERFDATA = "hsperfdata"
 
 def all_asked() -> tuple[Asked, ...]:
     """Return what can be asked for figures; of those that suit a process the first one is."""
-    return (EndpointProbe(),)
+    return (EndpointProbe(), NodeProbe())
 
 
 class Read(NamedTuple):
