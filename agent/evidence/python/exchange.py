@@ -7,7 +7,9 @@ user may write to: we never write where the process could not.
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import secrets
 import select
 import stat
@@ -23,9 +25,14 @@ if TYPE_CHECKING:
 
 FOLDERS = ("tmp", "dev/shm", "var/tmp")
 MAX_ANSWER_BYTES = 1_000_000
+STALE_S = 600.0
+"""No exchange takes that long: one that is older was left behind."""
+MAX_SWEPT = 10_000
+"""Entries of /tmp looked at."""
 END = b"end\n"
 """The last line of a whole answer."""
 
+_NAME = re.compile(r"leakwatch-[0-9a-f]{32}")
 _SLICE_MS = 50
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FIFO = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -90,6 +97,7 @@ def opened(held: HeldProcess) -> Iterator[Exchange]:
         os.mkdir(name, 0o700, dir_fd=parent)
         try:
             with _descriptor(os.open(name, _OPEN_FOLDER, dir_fd=parent)) as folder:
+                _sweep(parent, folder)
                 yield from _filled(f"/{place}/{name}", folder)
         finally:
             with suppress(OSError):
@@ -109,9 +117,26 @@ def _filled(path: str, folder: int) -> Iterator[Exchange]:
             os.fchmod(fifo, 0o622)
             yield Exchange(path, folder, fifo)
     finally:
-        for name in os.listdir(folder):
-            with suppress(OSError):
-                os.unlink(name, dir_fd=folder)
+        _empty(folder)
+
+
+def _sweep(parent: int, newest: int) -> None:
+    """Remove what captures that were killed have left there, by the age beside our newest folder."""
+    now_s = os.fstat(newest).st_mtime
+    with os.scandir(parent) as entries:
+        old = [entry.name for entry in itertools.islice(entries, MAX_SWEPT) if _NAME.fullmatch(entry.name)]
+    for name in old:
+        with suppress(OSError), _descriptor(os.open(name, _OPEN_FOLDER, dir_fd=parent)) as folder:
+            status = os.fstat(folder)
+            if status.st_uid == os.geteuid() and now_s - status.st_mtime > STALE_S:
+                _empty(folder)
+                os.rmdir(name, dir_fd=parent)
+
+
+def _empty(folder: int) -> None:
+    for name in os.listdir(folder):
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
 
 
 @contextmanager

@@ -97,8 +97,11 @@ def _answer(held: HeldProcess, mem: Memory, place: Exchange, work: str, timeout_
             return None
         way = newthread.find(mem, memory.regions(held))
         timeout_s *= 1 - REMOTE_SHARE
-    newthread.start(held, mem, way, _LINE.format(path=place.put("lines.py", source)))
-    return place.read(timeout_s)
+    started = newthread.start(held, mem, way, _LINE.format(path=place.put("lines.py", source)))
+    answer = place.read(timeout_s)
+    if answer is not None:
+        newthread.tidy(held, mem, started)
+    return answer
 
 
 def _source(answer_path: str, work: str) -> str:

@@ -12,6 +12,7 @@ import os
 import platform
 import struct
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.evidence.python import symbols, tracing
@@ -54,13 +55,26 @@ class Place(NamedTuple):
     """Unused bytes behind some file's code."""
 
 
+class Started(NamedTuple):
+    """What was done to start a thread, as far as it can be undone."""
+
+    room: int
+    size: int
+    disturbed: int
+    """The thread that has started it."""
+    stack: int
+    """Where that thread's stack ended while it waited."""
+    threads: frozenset[str]
+    """Those there were before."""
+
+
 def why_not(held: HeldProcess) -> str:
     """Return why a thread could not be started, as far as rights go. Raises ProcessGoneError."""
     if platform.machine() != "x86_64":
         return f"needs Python 3.14 on {platform.machine()}"
     refused = denied(lambda: try_memory(held), PTRACE)
-    if refused:
-        return refused
+    if refused or not tracing.permitted():
+        return refused or "needs the system call ptrace (SystemCallFilter=@debug)"
     if b"\nTracerPid:\t0\n" not in held.read("status"):
         return "somebody traces it already"
     return ""
@@ -75,17 +89,18 @@ def find(mem: Memory, regions: tuple[Region, ...]) -> Place:
     return Place(found, _room(mem, regions))
 
 
-def start(held: HeldProcess, mem: Memory, place: Place, line: str) -> None:
+def start(held: HeldProcess, mem: Memory, place: Place, line: str) -> Started:
     """Start a thread that runs a line of Python with `PyRun_SimpleString`; returns before it runs.
 
     `place` has to be found in the same `mem`: another program that is executed meanwhile is never written to.
     Raises SourceError, OSError, ValueError.
     """
     failures: list[Exception] = []
+    done: list[Started] = []
 
     def work() -> None:
         try:
-            _start(held, mem, place, line)
+            done.append(_start(held, mem, place, line))
         except (OSError, ValueError, SourceError) as error:
             failures.append(error)
 
@@ -95,13 +110,38 @@ def start(held: HeldProcess, mem: Memory, place: Place, line: str) -> None:
     tracer.join(WAIT_S)
     if failures:
         raise failures[0]
-    if tracer.is_alive():
+    if not done:
         raise SourceError("no thread stops")
+    return done[0]
 
 
-def _start(held: HeldProcess, mem: Memory, place: Place, line: str) -> None:
+def tidy(held: HeldProcess, mem: Memory, started: Started) -> None:
+    """After an answer: clear the instructions when surely nobody is in them any more, else leave them."""
+    pause = threading.Event()
+    for _ in range(LOOKS):
+        if _threads(held) <= started.threads and _waits_again(held, started):
+            with suppress(OSError, ValueError):
+                mem.write(started.room, bytes(started.size))
+            return
+        pause.wait(LOOK_INTERVAL_S)
+
+
+def _waits_again(held: HeldProcess, started: Started) -> bool:
+    """Whether the thread that was disturbed waits as before: deeper in its stack it would not be done yet."""
+    with suppress(OSError, ValueError, IndexError):
+        words = held.read(f"task/{started.disturbed}/syscall").split()
+        return int(words[0]) in _WAITS and int(words[-2], 16) == started.stack
+    return False
+
+
+def _threads(held: HeldProcess) -> frozenset[str]:
+    with held.folder("task") as folder:
+        return frozenset(os.listdir(folder))  # noqa: PTH208 - a descriptor, not a path
+
+
+def _start(held: HeldProcess, mem: Memory, place: Place, line: str) -> Started:
     text = line.encode("ascii") + b"\0"
-    tid = _waiting_thread(held)
+    tid, threads = _waiting_thread(held), _threads(held)
     with tracing.stopped(tid) as thread:
         held.check()
         registers = thread.registers()
@@ -112,6 +152,7 @@ def _start(held: HeldProcess, mem: Memory, place: Place, line: str) -> None:
         mem.write(place.room, code)
         registers |= {"rip": place.room, "rax": result, "orig_rax": -1}
         thread.set_registers(registers)
+        return Started(place.room, len(code), tid, registers["rsp"], threads)
 
 
 def _resume(mem: Memory, registers: dict[str, int]) -> tuple[int, int]:

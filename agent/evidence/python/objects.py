@@ -71,7 +71,7 @@ def parse(lines: Sequence[Sequence[str]]) -> Counted:
     total, classes, holders = 0, dict[str, Class](), list[Holder]()
     for word, *words in lines:
         if word == "total":
-            total = _number(words[0])
+            total = _number("".join(words[:1]))
         elif word == "class":
             name, file, count, size = words
             earlier = classes.get(_name(name), Class(0, 0, _BUILT_IN))

@@ -86,7 +86,7 @@ class PythonObjects:
         """Count, and tell what grew since the first count."""
         lines = inject.run(self.name, taking.held, "count", taking.options.timeout_s)
         if lines and lines[0][0] == "refused":
-            raise SourceError(f"{self.name}: {int(lines[0][1]):,} blocks are allocated, too many to count")
+            raise SourceError(f"{self.name}: more blocks are allocated than can be counted in a moment")
         now = objects.parse(lines)
         before = taking.before("objects.json")
         earlier = None if before is None else _earlier(before.content)

@@ -52,6 +52,17 @@ class Stopped:
         _ptrace(_SETREGS, self._tid, ctypes.addressof(buffer))
 
 
+def permitted() -> bool:
+    """Whether the system call may be used at all: a unit's SystemCallFilter may leave it out."""
+    try:
+        _ptrace(_GETREGS, os.getpid())
+    except PermissionError:
+        return False
+    except OSError:
+        return True  # of course nobody traces itself
+    return True
+
+
 @contextmanager
 def stopped(tid: int) -> Iterator[Stopped]:
     """Hold a thread still. Raises OSError where that is not permitted or it does not stop."""
