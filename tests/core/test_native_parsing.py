@@ -47,6 +47,11 @@ def test_what_a_program_allocates_lies_in_the_heap_and_in_anonymous_memory_but_n
     ]
 
 
+def test_blocks_of_malloc_follow_each_other_in_the_heap_and_in_arenas() -> None:
+    assert maps.of_malloc(regions()) == maps.allocated(regions())
+    assert maps.of_malloc(maps.parse([b"7f0000100000-7f0000200000 rw-p 00000000 00:00 0 \n"])) == []
+
+
 def test_a_mapping_is_read_with_the_file_behind_it() -> None:
     assert regions()[1] == Region(
         Span(0x55D0C0001000, 0x55D0C0002000), "r-xp", 0x1000, os.makedev(0xFE, 1), 77, b"/usr/local/bin/shop"

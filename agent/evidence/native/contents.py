@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from agent.evidence.native import chunks, files
+from agent.evidence.native import chunks, files, maps
 from agent.evidence.native.classes import class_of
 from agent.evidence.native.elf import ElfError, Symbols
 from agent.evidence.native.mangled import readable
@@ -120,12 +120,16 @@ def _named(at_offset: Callable[[int], str], region: Region, pointer: int) -> tup
     return one_line(name, MAX_NAME_CHARS), is_class
 
 
-def _blocks(regions: Iterable[Region], sample: Sample) -> tuple[int, int, float]:
+def _blocks(regions: Sequence[Region], sample: Sample) -> tuple[int, int, float]:
     """Return size, number and share of the blocks that take most."""
-    if not sample.size_bytes or not any(name in region.path for region in regions for name in _GLIBC):
+    spans = maps.of_malloc(regions)
+    pieces = [
+        piece for piece in sample.pieces if any(span.start <= piece.address < span.end for span in spans)
+    ]
+    if not pieces or not any(name in region.path for region in regions for name in _GLIBC):
         return 0, 0, 0.0
-    walked = chunks.walk(sample.pieces)
-    if walked.walked_bytes < chunks.LEAST_WALKED * sample.size_bytes:
+    walked = chunks.walk(pieces)
+    if walked.walked_bytes < chunks.LEAST_WALKED * sum(len(piece.content) for piece in pieces):
         return 0, 0, 0.0
     size, count = walked.largest
     return size, round(count * sample.scale), size * count / sample.size_bytes

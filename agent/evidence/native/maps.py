@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 MAX_MAPPINGS = 70_000
 """A little more than the kernel's default vm.max_map_count (65530); what comes after is not read."""
 PAGE_BYTES = 4096
+ARENA_BYTES = 64 << 20
+"""Arenas begin at multiples of it (malloc/arena.c, HEAP_MAX_SIZE on 64 bits)."""
 
 _PATH_COLUMN = 5
 
@@ -82,6 +84,16 @@ def allocated(regions: Sequence[Region]) -> list[Span]:
         if anonymous or region.path == b"[heap]":
             found.append(region.span)
     return found
+
+
+def of_malloc(regions: Iterable[Region]) -> list[Span]:
+    """Return where blocks of glibc's malloc follow each other: its heap, and its arenas for threads."""
+    return [
+        region.span
+        for region in regions
+        if region.permissions == "rw-p"
+        and (region.path == b"[heap]" or (not region.path and region.span.start % ARENA_BYTES == 0))
+    ]
 
 
 def without(spans: Iterable[Span], known: Sequence[Span]) -> list[Span]:
