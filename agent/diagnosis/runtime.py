@@ -46,6 +46,8 @@ def runtime_of(target: Target, others: AbstractSet[int] = frozenset()) -> Runtim
             return RuntimeHeap(_told(asked.ask(target, others), asked.where(target)))
         except ProbeError as error:
             failures.append(str(error))
+        finally:
+            asked.forget(process.key)
     if failures:
         return RuntimeHeap(f"no heap of {name or 'the runtime'}'s own: {'; '.join(failures)}", fails=True)
     return RuntimeHeap(f"no heap of {name}'s own: no entry names its metrics" if name else "")

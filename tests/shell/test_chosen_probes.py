@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -19,6 +20,7 @@ from agent.daemon.watched import WatchedSet
 from agent.logs import KeyValueFormatter
 from agent.model import Instant
 from agent.watch.cgroups import LimitReader
+from agent.watch.probes import background
 from agent.watch.probes.base import RuntimeFigures
 from agent.watch.probes.chosen import FILE_AGAIN_S, ChosenProbes, all_asked
 from agent.watch.processes import Sampler
@@ -262,6 +264,18 @@ def test_one_who_left_is_forgotten_also_while_he_is_asked(
     probes.stop(LONG_S)
 
     assert answering.forgotten == [OWN_PID, OWN_PID]
+
+
+def test_a_process_that_is_begun_anew_again_and_again_leaves_nothing_behind(
+    probes: ChosenProbes, answering: Answering
+) -> None:
+    answering.heap_bytes[OWN_PID] = 5
+    for i in range(100):
+        probes.follow(target_of(OWN_PID, runtime="node", heap_metric=f"metric_{i}"))
+        polled(probes, POLL_S * i)
+    gc.collect()
+
+    assert sum(isinstance(one, background._One) for one in gc.get_objects()) <= 2  # noqa: SLF001 - what is kept
 
 
 def test_a_fault_of_a_probe_is_a_reason(target: Target, said: Callable[[], list[str]]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.text import one_line
 from agent.watch.probes.base import Asked, ProbeError, RuntimeFigures
 from agent.watch.targets import Target
 
@@ -32,6 +33,7 @@ MAX_REST_POLLS = 30
 """Who fails is asked ever more seldom: five minutes apart at the usual interval."""
 SLOW_S = 0.5
 """Whoever takes longer is asked by the third thread."""
+MAX_WHY_CHARS = 200
 _NO_ANSWER = "no answer yet"
 
 
@@ -68,21 +70,18 @@ class _One:
 
     @property
     def busy(self) -> bool:
-        """Whether a thread is at it."""
-        earlier = self.before is not None and self.before.under_way and self.before.outcome is None
-        return self.under_way or earlier
+        """Whether a question is under way, whose answer is not taken over yet."""
+        if self.before is not None and (self.before.outcome is not None or not self.before.busy):
+            self.before = None
+        return self.before is not None or self.under_way
 
     def take(self, outcome: _Outcome) -> None:
         """Take over what a question came to."""
         self.under_way, self.outcome = False, None
         self.quick = outcome.figures is not None and not outcome.slow
         if outcome.figures is not None:
-            self.figures, self.figures_at, self.failures, self.why = (
-                outcome.figures,
-                outcome.at,
-                0,
-                _NO_ANSWER,
-            )
+            self.figures, self.figures_at = outcome.figures, outcome.at
+            self.failures, self.why = 0, _NO_ANSWER
             return
         self.failures, self.why = self.failures + 1, outcome.why
         doublings = min(max(0, self.failures - STALE_POLLS), MAX_REST_POLLS.bit_length())
@@ -111,7 +110,8 @@ class Background:
         """Ask about a process from the next poll on; one that is followed is begun anew."""
         before = self._ones.get(target.process.key)
         self.close(target.process.key)
-        self._ones[target.process.key] = _One(target, asked, self._polls, before)
+        busy = before is not None and before.busy
+        self._ones[target.process.key] = _One(target, asked, self._polls, before if busy else None)
 
     def poll(self) -> None:
         """Take what was answered, and have everybody asked again whose turn it is. Never waits."""
@@ -205,7 +205,7 @@ def _answer(one: _One, others: AbstractSet[int]) -> _Outcome:
     try:
         return _Outcome(one.asked.ask(one.target, others))
     except ProbeError as error:
-        return _Outcome(None, str(error))
+        return _Outcome(None, one_line(str(error), MAX_WHY_CHARS))
     except Exception as error:
         logger.debug("probe failed", exc_info=True)
-        return _Outcome(None, f"{type(error).__name__}: {error}")
+        return _Outcome(None, one_line(f"{type(error).__name__}: {error}", MAX_WHY_CHARS))
