@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from agent.model import Instant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.model import Evidence
+    from agent.model import Evidence, Process
 
 NOW = Instant(10_000.0, 1_800_000_000.0)
 LATER = Instant(10_720.0, 1_800_000_720.0)
@@ -52,6 +53,11 @@ def twice(jvm: Jvm, folder: Path, *, first: int, more: int) -> Evidence:
     after = captures.capture(jvm.process, "x", LATER)
     assert (before.missing, after.missing) == ((), ())
     return after
+
+
+def dumped(process: Process, folder: Path) -> Evidence:
+    captures = Captures(folder, OPTIONS, [HeapDump()])
+    return captures.capture(process, "x", NOW, consent=Consent(heavy=True), tier=Tier.HEAVY)
 
 
 @needs_java
@@ -122,9 +128,8 @@ def test_a_collection_tells_garbage_from_what_is_kept(classes: Path) -> None:
 def test_a_heap_dump_is_moved_into_the_capture_and_names_the_static_field(
     static_map: Jvm, tmp_path: Path
 ) -> None:
-    captures = Captures(tmp_path, OPTIONS, [HeapDump()])
     static_map.grow(2000)
-    evidence = captures.capture(static_map.process, "x", NOW, consent=Consent(heavy=True), tier=Tier.HEAVY)
+    evidence = dumped(static_map.process, tmp_path)
 
     assert evidence.missing == ()
     assert evidence.gist == ("largest static: StaticMap.SESSIONS, java.util.HashMap with 2,000 elements",)
@@ -149,9 +154,7 @@ def test_a_link_in_the_place_of_the_dumps_folder_is_not_followed(static_map: Jvm
     planted = Path(f"/tmp/.leakwatch-heap-{static_map.process.key.pid}")
     planted.symlink_to(victim)
     try:
-        evidence = Captures(tmp_path / "c", OPTIONS, [HeapDump()]).capture(
-            static_map.process, "x", NOW, consent=Consent(heavy=True), tier=Tier.HEAVY
-        )
+        evidence = dumped(static_map.process, tmp_path / "c")
     finally:
         planted.unlink(missing_ok=True)
 
@@ -186,6 +189,36 @@ def test_a_jvm_that_may_not_collect_is_said_to(tmp_path: Path) -> None:
         pytest.raises(SourceError, match=r"GC.run: it runs with -XX:\+DisableExplicitGC"),
     ):
         JvmCollector().collect(held, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("linked dump", "Too many levels of symbolic links"),
+        ("second name of a dump", "what lies in the place of the dump is not the JVM's file"),
+        ("fifo for a dump", "what lies in the place of the dump is not the JVM's file"),
+        ("sparse dump", r"its 4\.4TB are more than there was to write"),
+        ("no dump", "the JVM has written none"),
+    ],
+)
+def test_a_dump_that_is_none_of_the_jvms_is_not_kept(how: str, why: str, tmp_path: Path) -> None:
+    with false_jvm(how, tmp_path) as lying:
+        evidence = dumped(lying.process, tmp_path / "c")
+        Path(f"/tmp/.java_secret{lying.process.key.pid}").unlink(missing_ok=True)
+
+        assert evidence.files == ()
+        (missing,) = evidence.missing
+        assert re.search(rf"^heap dump: .*{why}", missing)
+        assert list(Path("/tmp").glob(f".leakwatch-heap-{lying.process.key.pid}*")) == []
+
+
+def test_a_spoilt_dump_is_kept_without_a_finding(tmp_path: Path) -> None:
+    with false_jvm("spoilt dump", tmp_path) as lying:
+        evidence = dumped(lying.process, tmp_path / "c")
+
+    assert evidence.gist == ()
+    assert "heap.hprof.gz" in evidence.files
+    assert evidence.missing == ("heap dump: not a heap dump of a 64-bit JVM",)
 
 
 def test_garbage_in_place_of_an_answer_is_a_sentence_in_the_evidence(tmp_path: Path) -> None:

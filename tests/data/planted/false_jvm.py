@@ -11,11 +11,17 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-UNWILLING = b"Explicit GC is disabled, no GC has been performed.\n"
+UNWILLING = b"0\n heap total 20K, used 10K\nExplicit GC is disabled, no GC has been performed.\n"
 """What JDK 8 says to GC.run with -XX:+DisableExplicitGC; later ones collect."""
-FOREVER = b"0\n" + b"x" * 65536
+ANSWERS = {
+    "garbage": b"0\n\xff\x00 1: 99999999999999999999999 2 [[[[ (((\n" * 100,
+    "unlucky": b"7\nrm -rf /\x1b[31m\n",
+}
+DUMPS = ("linked dump", "second name of a dump", "fifo for a dump", "sparse dump", "spoilt dump", "no dump")
+SECRET = "JAVA PROFILE 1.0.2 of another"
 
 
 def catch_signals(seen: list[int]) -> None:
@@ -40,34 +46,46 @@ def listen(path: Path, how: str) -> socket.socket:
 
 def serve(listening: socket.socket, how: str) -> None:
     kept = []
-    never = threading.Event()
     while True:
         line, _ = listening.accept()
         kept.append(line)
-        line.recv(65536)
-        try:
-            if how == "endless":
-                while True:
-                    line.sendall(FOREVER)
-            elif how == "dripping":
-                line.sendall(b"0\n")
-                while not never.wait(0.05):
-                    line.sendall(b"x")
-            elif how == "garbage":
-                line.sendall(b"0\n\xff\x00 1: 99999999999999999999999 2 [[[[ (((\n" * 100)
+        command = line.recv(65536).split(b"\0")[2]
+        if command.startswith(b"GC.heap_dump "):
+            plant_dump(how, Path(os.fsdecode(command.split()[1])))
+        with suppress(OSError):
+            if how in ("endless", "dripping"):
+                go_on(line, how)
+            elif how != "silent":
+                line.sendall(ANSWERS.get(how, UNWILLING))
                 line.close()
-            elif how == "unlucky":
-                line.sendall(b"7\nrm -rf /\x1b[31m\n")
-                line.close()
-            elif how == "unwilling":
-                line.sendall(b"0\n heap total 20K, used 10K\n" + UNWILLING)
-                line.close()
-        except OSError:
-            continue
+
+
+def go_on(line: socket.socket, how: str) -> None:
+    never = threading.Event()
+    line.sendall(b"0\n")
+    while not never.wait(0.05 if how == "dripping" else 0.0):
+        line.sendall(b"x" if how == "dripping" else b"x" * 65536)
+
+
+def plant_dump(how: str, where: Path) -> None:
+    secret = where.parent / "secret"
+    if how == "linked dump":
+        where.symlink_to("/etc/passwd")
+    elif how == "second name of a dump":
+        secret.write_text(SECRET)
+        where.hardlink_to(secret)
+        secret.rename(where.parent.parent / f".java_secret{os.getpid()}")
+    elif how == "fifo for a dump":
+        os.mkfifo(where)
+    elif how == "sparse dump":
+        where.write_text(SECRET)
+        os.truncate(where, 1 << 42)
+    elif how == "spoilt dump":
+        where.write_bytes(SECRET.encode() + bytes(1000))
 
 
 def plant(how: str, where: Path, folder: Path) -> socket.socket | None:
-    if how in ("silent", "endless", "dripping", "garbage", "unlucky", "unwilling"):
+    if how in ("silent", "endless", "dripping", "garbage", "unlucky", "unwilling", *DUMPS):
         return listen(where, how)
     if how == "link":
         where.symlink_to(folder / "elsewhere")
