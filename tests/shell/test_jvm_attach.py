@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from agent.model import Process
 
 NOBODY = 65534
+IN_TIME = "(no whole answer in time: the JVM is busy, or stopped|stopped after 2s without an answer)"
+"""By itself, or, on a machine as busy as that, because it was killed."""
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +148,11 @@ def test_a_process_with_libjvm_that_does_not_catch_the_signal_is_never_signalled
         ("link", r"\.java_pid\d+ in its /tmp is not its socket"),
         ("fifo", r"\.java_pid\d+ in its /tmp is not its socket"),
         ("file", r"\.java_pid\d+ in its /tmp is not its socket"),
-        ("silent", "no whole answer in time: the JVM is busy, or stopped"),
-        ("dripping", "no whole answer in time: the JVM is busy, or stopped"),
+        ("silent", IN_TIME),
+        ("dripping", IN_TIME),
         ("endless", "its answer is longer than 1MB"),
         ("unlucky", r"the JVM refused VM\.version \(rm -rf /\\x1b\[31m\)"),
-        ("nothing", "no whole answer in time: the JVM is busy, or stopped"),
+        ("nothing", IN_TIME),
     ],
 )
 def test_a_false_jvm_costs_a_sentence(how: str, why: str, tmp_path: Path) -> None:
@@ -179,8 +181,8 @@ def test_a_link_in_the_place_of_the_attach_file_is_not_followed(tmp_path: Path) 
     with false_jvm("nothing", tmp_path) as lying:
         planted = Path(f"/tmp/.attach_pid{lying.process.key.pid}")
         planted.symlink_to(victim)
-        with pytest.raises(SourceError, match="no whole answer in time"):
-            ask(lying.process, timeout_s=1.0)
+        with pytest.raises(SourceError, match=IN_TIME):
+            ask(lying.process, timeout_s=2.0)
 
     assert not victim.exists()
     assert not planted.is_symlink()
@@ -192,7 +194,7 @@ def test_a_folder_in_the_place_of_the_attach_file_is_a_sentence(tmp_path: Path) 
         planted.mkdir()
         try:
             with pytest.raises(SourceError, match=r"\.attach_pid\d+ cannot be put into its /tmp"):
-                ask(lying.process, timeout_s=1.0)
+                ask(lying.process, timeout_s=2.0)
 
             assert lying.signals() == 0
         finally:
