@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 from children import process_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.consent import Consent
@@ -130,8 +131,13 @@ def test_the_program_runs_on_and_nothing_is_left_in_it(shop: Planted, tmp_path: 
     assert shop.end() == (0, "")
 
 
-def stacks_of(program: Planted, folder: Path, now: Instant = NOW) -> Evidence:
-    options = EvidenceOptions(timeout_s=TIMEOUT_S, cooldown_s=1.0)
+NO_SAMPLES_S = 2.9
+
+
+def stacks_of(
+    program: Planted, folder: Path, now: Instant = NOW, timeout_s: float = NO_SAMPLES_S
+) -> Evidence:
+    options = EvidenceOptions(timeout_s=timeout_s, cooldown_s=1.0)
     evidence = Captures(folder, options, [PythonStacks()]).capture(program.process, "x", now)
     if evidence.missing and os.environ.get("REQUIRE_PYSPY") != "1":
         pytest.skip(evidence.missing[0])
@@ -164,16 +170,16 @@ def test_without_consent_the_code_at_work_is_a_hint(tmp_path: Path) -> None:
     with planted("flask_like.py") as program:
         program.send("grow 1000000000")
 
-        evidence = stacks_of(program, tmp_path)
+        evidence = stacks_of(program, tmp_path, timeout_s=TIMEOUT_S)
 
     hints = [line for line in evidence.gist if line.startswith("hint: at work in ")]
     assert len(hints) == 1
-    assert "(flask_like.py:" in hints[0]
+    assert re.search(r"samples: [\w.]*(remember|handle|__init__|serve) \(flask_like.py:\d+\)$", hints[0])
 
 
 def test_a_program_that_only_waits_gives_no_hint(tmp_path: Path) -> None:
     with planted("thread_leak.py") as program:
-        evidence = stacks_of(program, tmp_path)
+        evidence = stacks_of(program, tmp_path, timeout_s=TIMEOUT_S)
 
     assert not [line for line in evidence.gist if line.startswith("hint")]
 
@@ -485,6 +491,7 @@ def test_somebody_elses_tracer_is_a_reason(shop: Planted) -> None:
         assert newthread.why_not(held) == "somebody traces it already"
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from(["total", "class", "holder", "", "9" * 30, "-1", "a.B", "/x/y.py", "\x1b["]))

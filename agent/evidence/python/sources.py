@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from agent.evidence.python import inject, looks, objects, pyspy, stacks, threads
-from agent.evidence.rights import PTRACE, denied, try_memory
+from agent.evidence.python import inject, objects, pyspy, sampling, stacks, threads
+from agent.evidence.rights import PTRACE, denied, try_trace
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE, COUNTS
 from agent.units import format_duration
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from agent.evidence.taking import Taking
     from agent.model import Process
 
+MAX_SAMPLED_THREADS = 200
+"""With more of them each sample takes long, and who is at work is hidden among those that wait."""
 _RUNTIMES = ("python", "unknown")
 """Of an unknown runtime py-spy at least says why it cannot be read."""
 
@@ -41,7 +43,7 @@ class PythonStacks:
         """Return why no dump could be taken."""
         if self._find_tool() is None:
             return "not installed (pip install py-spy)"
-        return denied(lambda: try_memory(held), PTRACE)
+        return denied(lambda: try_trace(held), PTRACE)
 
     def take(self, taking: Taking) -> None:
         """Take a dump, and tell the innermost lines of the application."""
@@ -60,10 +62,14 @@ class PythonStacks:
             taking.tell(COUNTS, line)
 
     def _hint(self, taking: Taking, thread_count: int) -> tuple[str, ...]:
+        """Return the hint at what is at work; a dump without it is whole, too. Raises ProcessGoneError."""
         tool = self._find_tool()
-        if tool is None or thread_count > looks.MAX_THREADS:
+        if tool is None or thread_count > MAX_SAMPLED_THREADS:
             return ()
-        return looks.hint(looks.at_work(taking.held, tool, taking.options.timeout_s))
+        try:
+            return sampling.hint(sampling.sample(taking.held, tool, taking.options.timeout_s))
+        except SourceError:
+            return ()
 
 
 class PythonObjects:
