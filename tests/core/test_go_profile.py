@@ -128,11 +128,11 @@ def test_a_profile_that_is_cut_off_is_refused() -> None:
 
 
 def test_fields_are_counted_over_nested_messages() -> None:
-    nested = memoryview(bytes_field(1, number_field(1, 7) * 10))
-    reader = Reader(max_fields=8)
+    nested = bytes_field(1, number_field(1, 7) * 10)
+    reader = Reader(max_work=8)
     ((_, inner),) = reader.fields(nested)
 
-    assert isinstance(inner, memoryview)
+    assert isinstance(inner, bytes)
     with pytest.raises(WireError, match="more fields"):
         list(reader.fields(inner))
 
@@ -144,7 +144,23 @@ def test_fields_are_counted_over_nested_messages() -> None:
 )
 def test_no_message_is_refused(message: bytes) -> None:
     with pytest.raises(WireError):
-        list(Reader().fields(memoryview(message)))
+        list(Reader().fields(message))
+
+
+def test_long_stacks_that_are_used_over_and_over_are_refused() -> None:
+    line = bytes_field(4, number_field(1, 1) + number_field(2, 3))
+    message = bytes_field(1, number_field(1, 0)) + bytes_field(6, b"") + bytes_field(5, number_field(1, 1))
+    message += bytes_field(4, number_field(1, 1) + line * profile.MAX_STACK_FRAMES)
+    message += bytes_field(2, bytes_field(1, b"\x01") + bytes_field(2, b"\x01")) * 10_000
+
+    with pytest.raises(ProfileError, match="more fields"):
+        profile.decode(message)
+
+
+@pytest.mark.parametrize("packed", [b"\x80", b"\xff" * 11, b"\x01\xff"], ids=["cut off", "endless", "second"])
+def test_packed_numbers_that_do_not_end_are_refused(packed: bytes) -> None:
+    with pytest.raises(WireError, match="does not end"):
+        Reader().numbers(packed)
 
 
 def test_numbers_are_signed_as_int64() -> None:

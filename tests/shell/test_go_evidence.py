@@ -174,8 +174,8 @@ def test_a_recorded_profile_is_told_without_go(tmp_path: Path) -> None:
     [
         (b"<html>hello</html>", "answered with not a profile"),
         (b"", "answered with a profile without inuse_space"),
-        (gzip.compress(bytes(30_000_000)), "answered with a profile of more than 24MB"),
-        (bytes(pprof.MAX_ANSWER_BYTES + 1), "its page is longer than 8MB"),
+        (gzip.compress(bytes(30_000_000)), "answered with a profile of more than 12MB"),
+        (bytes(pprof.MAX_ANSWER_BYTES + 1), "its page is longer than 4MB"),
         (b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "answered with not a profile"),
     ],
     ids=["a page", "nothing", "a bomb", "too much", "a length without end"],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agent.evidence.go.address import Address
     from agent.evidence.go.profile import Profile
 
-MAX_ANSWER_BYTES = 8_000_000
+MAX_ANSWER_BYTES = 4_000_000
 """Compressed, as it is sent; 20,000 stacks take about 600 kB."""
 MAX_TEXT_BYTES = 24_000_000
 """The text form of the same."""

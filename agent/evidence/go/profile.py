@@ -10,12 +10,14 @@ from agent.evidence.go.protobuf import Reader, WireError, signed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-MAX_PROFILE_BYTES = 24_000_000
+MAX_PROFILE_BYTES = 12_000_000
 """After unpacking; the profile of a program with 20,000 stacks takes about 4 MB."""
 MAX_STACK_FRAMES = 512
 """Go itself cuts stacks at 128 program counters, each of them may hold inlined frames."""
 MAX_NAME_CHARS = 300
 
+_PART_WORK = 10
+"""What a sample, a location, a function or a string costs beside its fields: each becomes an object here."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 31
 """zlib.decompressobj: 16 for the gzip header, 15 for the largest window."""
@@ -70,7 +72,7 @@ class _Function(NamedTuple):
 def decode(raw: bytes, max_bytes: int = MAX_PROFILE_BYTES) -> Profile:
     """Return a profile, compressed or not. Raises ProfileError for anything else, and for too much of it."""
     try:
-        return _profile(memoryview(_unpacked(raw, max_bytes)))
+        return _profile(_unpacked(raw, max_bytes))
     except (WireError, zlib.error, IndexError) as error:
         raise ProfileError(f"not a profile ({error})") from None
 
@@ -87,11 +89,12 @@ def _unpacked(raw: bytes, max_bytes: int) -> bytes:
     return content
 
 
-def _profile(message: memoryview) -> Profile:
+def _profile(message: bytes) -> Profile:
     reader = Reader()
-    parts: dict[int, list[memoryview]] = {1: [], 2: [], 4: [], 5: [], 6: []}
+    parts: dict[int, list[bytes]] = {1: [], 2: [], 4: [], 5: [], 6: []}
     for number, value in reader.fields(message):
-        if number in parts and isinstance(value, memoryview):
+        if number in parts and isinstance(value, bytes):
+            reader.spend(_PART_WORK)
             parts[number].append(value)
     strings = parts[6]
     functions = {f.number: f for f in (_function(reader, part) for part in parts[5])}
@@ -103,46 +106,45 @@ def _profile(message: memoryview) -> Profile:
     return Profile(types, tuple(_sample(reader, part, frames, len(types)) for part in parts[2]))
 
 
-def _first(reader: Reader, message: memoryview) -> int:
+def _first(reader: Reader, message: bytes) -> int:
     """Return the first field of a ValueType: what is counted."""
     return next(
         (value for number, value in reader.fields(message) if number == 1 and isinstance(value, int)), 0
     )
 
 
-def _function(reader: Reader, message: memoryview) -> _Function:
+def _function(reader: Reader, message: bytes) -> _Function:
     found = {number: value for number, value in reader.fields(message) if isinstance(value, int)}
     return _Function(found.get(1, 0), found.get(2, 0), found.get(4, 0))
 
 
-def _location(reader: Reader, message: memoryview) -> _Location:
+def _location(reader: Reader, message: bytes) -> _Location:
     identity, lines = 0, []
     for number, value in reader.fields(message):
         if number == 1 and isinstance(value, int):
             identity = value
-        elif number == 4 and isinstance(value, memoryview):  # noqa: PLR2004 - Location.line
+        elif number == 4 and isinstance(value, bytes):  # noqa: PLR2004 - Location.line
             found = {field: at for field, at in reader.fields(value) if isinstance(at, int)}
             lines.append((found.get(1, 0), found.get(2, 0)))
     return _Location(identity, tuple(lines[:MAX_STACK_FRAMES]))
 
 
 def _frames(
-    lines: Iterable[tuple[int, int]], functions: Mapping[int, _Function], strings: list[memoryview]
+    lines: Iterable[tuple[int, int]], functions: Mapping[int, _Function], strings: list[bytes]
 ) -> tuple[Frame, ...]:
     """Return the calls of a location: several where the inner ones were inlined, the innermost first."""
     known = ((functions[number], line) for number, line in lines if number in functions)
     return tuple(Frame(_text(strings, f.name), _text(strings, f.file), signed(line)) for f, line in known)
 
 
-def _sample(
-    reader: Reader, message: memoryview, frames: Mapping[int, tuple[Frame, ...]], columns: int
-) -> Sample:
+def _sample(reader: Reader, message: bytes, frames: Mapping[int, tuple[Frame, ...]], columns: int) -> Sample:
     stack: list[Frame] = []
     values: list[int] = []
     for number, value in reader.fields(message):
         if number == 1:
             for location in reader.numbers(value):
                 stack += frames.get(location, ())[: MAX_STACK_FRAMES - len(stack)]
+            reader.spend(len(stack))
         elif number == 2:  # noqa: PLR2004 - Sample.value
             values += map(signed, reader.numbers(value))
     if len(values) != columns:
@@ -150,6 +152,6 @@ def _sample(
     return Sample(tuple(stack), tuple(values))
 
 
-def _text(strings: list[memoryview], index: int) -> str:
+def _text(strings: list[bytes], index: int) -> str:
     """Return a string of the table. Raises IndexError."""
-    return bytes(strings[index][: 4 * MAX_NAME_CHARS]).decode("utf-8", "replace")[:MAX_NAME_CHARS]
+    return strings[index][: 4 * MAX_NAME_CHARS].decode("utf-8", "replace")[:MAX_NAME_CHARS]

@@ -1,4 +1,4 @@
-"""Reads the wire form of protocol buffers of untrusted bytes: no recursion, a bounded number of fields."""
+"""Reads the wire form of protocol buffers out of untrusted bytes: no recursion, a bounded amount of work."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Wire types (protobuf.dev/programming-guides/encoding)."""
-MAX_VARINT_BYTES = 10
-MAX_FIELDS = 2_000_000
-"""Some seconds of reading here; a heap profile with 20,000 stacks has about 300,000."""
+MAX_WORK = 2_000_000
+"""Some seconds of CPU and 150 MB at most; a heap profile with 10,000 stacks takes half of it."""
 
 _CONTINUES = 0x80
 _64_BITS = (1 << 64) - 1
+_MAX_SHIFT = 63
 
 
 class WireError(ValueError):
@@ -22,19 +22,27 @@ class WireError(ValueError):
 
 
 class Reader:
-    """Counts the fields read over all messages of one document, nested ones included."""
+    """Keeps count of the work over all messages of one document, nested ones included."""
 
-    def __init__(self, max_fields: int = MAX_FIELDS) -> None:
-        self._left = max_fields
+    def __init__(self, max_work: int = MAX_WORK) -> None:
+        self._left = max_work
 
-    def fields(self, message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    def spend(self, work: int) -> None:
+        """Take so much off what is left. Raises WireError."""
+        self._left -= work
+        if self._left < 0:
+            raise WireError("more fields than are read")
+
+    def fields(self, message: bytes) -> Iterator[tuple[int, int | bytes]]:
         """Yield number and value of each field: an int for numbers, a part of the message for bytes.
 
         Raises WireError.
         """
         at, end = 0, len(message)
         while at < end:
-            self._spend()
+            self._left -= 1  # `spend` takes as long again as all the rest
+            if self._left < 0:
+                raise WireError("more fields than are read")
             tag, at = _varint(message, at)
             number, kind = tag >> 3, tag & 7
             if kind == VARINT:
@@ -52,21 +60,23 @@ class Reader:
             yield number, message[at : at + length]
             at += length
 
-    def numbers(self, value: int | memoryview) -> Iterator[int]:
-        """Yield the unsigned numbers of a repeated field, packed or single. Raises WireError."""
+    def numbers(self, value: int | bytes) -> list[int]:
+        """Return the unsigned numbers of a repeated field, packed or single. Raises WireError."""
         if isinstance(value, int):
-            yield value
-            return
-        at = 0
-        while at < len(value):
-            self._spend()
-            number, at = _varint(value, at)
-            yield number
-
-    def _spend(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise WireError("more fields than are read")
+            return [value]
+        self.spend(len(value))
+        found = []
+        number = shift = 0
+        for byte in value:
+            number |= (byte & 0x7F) << shift
+            if byte < _CONTINUES:
+                found.append(number & _64_BITS)
+                number = shift = 0
+            elif (shift := shift + 7) > _MAX_SHIFT:
+                break
+        if shift:
+            raise WireError("a number that does not end")
+        return found
 
 
 def signed(number: int) -> int:
@@ -74,11 +84,15 @@ def signed(number: int) -> int:
     return number - (1 << 64) if number >> 63 else number
 
 
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
+def _varint(message: bytes, at: int) -> tuple[int, int]:
     """Return a number of up to 64 bits and where it ends. Raises WireError."""
-    value = 0
-    for index, byte in enumerate(message[at : at + MAX_VARINT_BYTES]):
-        value |= (byte & ~_CONTINUES) << (7 * index)
+    if at < len(message) and message[at] < _CONTINUES:
+        return message[at], at + 1  # nearly all of them
+    number = shift = 0
+    for place in range(at, min(len(message), at + _MAX_SHIFT // 7 + 1)):
+        byte = message[place]
+        number |= (byte & 0x7F) << shift
         if byte < _CONTINUES:
-            return value & _64_BITS, at + index + 1
+            return number & _64_BITS, place + 1
+        shift += 7
     raise WireError("a number that does not end")
