@@ -152,7 +152,7 @@ def _server(name: str, folder: Path) -> Iterator[tuple[int, int]]:
         subprocess.run(["go", "build", "-o", command[0], str(STEADY / source)], check=True)
     elif name == "jvm":
         subprocess.run(["javac", "-d", str(folder), str(STEADY / source)], check=True)
-        command = ["java", "-Xmx512m", "-cp", str(folder), "Jvm"]
+        command = ["java", "-Xmx512m", "-Dsun.net.httpserver.nodelay=true", "-cp", str(folder), "Jvm"]
     with subprocess.Popen([*command, str(HEAP_MB)], stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:

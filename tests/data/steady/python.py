@@ -12,6 +12,7 @@ class Handler(BaseHTTPRequestHandler):
     """Does a little work for each request."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         """Answer with a sum."""
