@@ -44,8 +44,9 @@ os.setresuid({TARGET_UID}, {TARGET_UID}, {TARGET_UID})
 handle("{SECRET}")
 """
 START = """
-import ctypes, os, struct, sys
-from agent.capture_helper.main import command  # before its folder may be closed to us
+import codecs, ctypes, os, struct, sys
+from agent.capture_helper.main import command
+codecs.lookup("ascii")  # before its folder may be closed to us
 os.dup2(int(sys.argv[1]), 3)
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
 uid, capabilities = int(sys.argv[2]), [int(word) for word in sys.argv[3].split(",") if word]
@@ -63,7 +64,7 @@ command(sys.argv[4:])
 """
 """What systemd does before it starts a service: socket, user, ambient capabilities (capabilities(7))."""
 CAPTURE = """
-import json, os, sys
+import codecs, json, os, sys
 from dataclasses import asdict
 from pathlib import Path
 from agent.capture_helper.client import CaptureHelper
@@ -75,6 +76,8 @@ from agent.evidence.options import EvidenceOptions
 from agent.evidence.sources import all_sources
 from agent.watch.discovery import Discovery
 folder, path, pid, uid = sys.argv[1:]
+
+codecs.lookup("ascii")  # before its folder may be closed to us
 os.setgroups([])
 os.setresgid(int(uid), int(uid), int(uid))
 os.setresuid(int(uid), int(uid), int(uid))

@@ -6,6 +6,7 @@ import os
 import socket
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.capture_helper.protocol import (
@@ -46,6 +47,10 @@ class HelperAbsentError(Exception):
     """Nobody listens there, we may not ask, or it has nothing to do with this: as if there were no helper."""
 
 
+class NotSuitedError(Exception):
+    """The source has nothing to tell of this process: the helper sees better of which kind it is."""
+
+
 class HelperError(Exception):
     """Why the helper has not done it: a sentence without its name."""
 
@@ -65,6 +70,10 @@ class CaptureHelper:
     def __init__(self, path: str) -> None:
         self.path = path
 
+    def listens(self) -> bool:
+        """Whether there is a socket; nothing is asked."""
+        return bool(self.path) and Path(self.path).is_socket()
+
     def about(self) -> About:
         """Return what it serves and allows. Raises HelperAbsentError, HelperError."""
         with self._asked(Request(Ask.ABOUT), START_S) as line:
@@ -75,14 +84,18 @@ class CaptureHelper:
         return About(one_line(str(head.get("version", "")), MAX_LINE_CHARS), served, allowed)
 
     def why_not(self, name: str, key: ProcessKey) -> str:
-        """Return why it could not take a source of a process. Raises HelperAbsentError, HelperError."""
+        """Return why it could not take a source of a process.
+
+        Raises HelperAbsentError, NotSuitedError, HelperError.
+        """
         with self._asked(_request(Ask.READY, name, key), START_S) as line:
             return _end(receive(line).head)
 
     def take(self, source: Source, taking: Taking) -> None:
         """Let it take a source, and keep what it gives as if the source had been taken here.
 
-        Raises HelperAbsentError; HelperError with the source's own reason; OSError where a file does not fit.
+        Raises HelperAbsentError, NotSuitedError, HelperError with the source's own reason, and OSError where
+        a file does not fit.
         """
         request = _request(
             Ask.TAKE,
@@ -162,12 +175,14 @@ def _earlier(name: str, taking: Taking) -> Message:
 
 
 def _end(head: dict[str, Any]) -> str:
-    """Return why it could not. Raises HelperAbsentError for what is not served, ProtocolError."""
+    """Return why it could not. Raises HelperAbsentError, NotSuitedError, ProtocolError."""
     why = head.get("why_not")
     if head.get("say") != "end" or not isinstance(why, str):
         raise ProtocolError("an answer that is none")
     if head.get("served") is not True:
         raise HelperAbsentError("it does not serve that")
+    if head.get("suits") is not True:
+        raise NotSuitedError
     return one_line(why, MAX_LINE_CHARS)
 
 

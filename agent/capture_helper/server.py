@@ -189,9 +189,16 @@ def _hand_over(line: socket.socket, done: Done) -> None:
         else:
             send(line, Message({"say": "file", "name": file.name}, file.read_bytes()))
     lines = [[found.rank, found.text] for found in done.lines]
-    end = _end(done.why_not, served=done.served)
+    end = _end(done.why_not, served=done.served, suits=done.suits)
     send(line, Message(end | {"lines": lines, "missing": missing}))
 
 
-def _end(why_not: str, *, served: bool = True) -> dict[str, Any]:
-    return {"say": "end", "why_not": why_not, "served": served, "lines": [], "missing": []}
+def _end(why_not: str, *, served: bool = True, suits: bool = True) -> dict[str, Any]:
+    return {
+        "say": "end",
+        "why_not": why_not,
+        "served": served,
+        "suits": suits,
+        "lines": [],
+        "missing": [],
+    }

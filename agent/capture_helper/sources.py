@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.capture_helper.client import NAME, CaptureHelper, HelperAbsentError, HelperError
+from agent.capture_helper.client import NAME, CaptureHelper, HelperAbsentError, HelperError, NotSuitedError
+from agent.capture_helper.rules import LOOKING
 from agent.evidence.python import pyspy
 from agent.evidence.source import SourceError
 from agent.evidence.sources import all_sources
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from agent.evidence.source import Cost, Source
     from agent.evidence.taking import Taking
     from agent.model import Process
+
+RUNTIMES = ("python", "node", "jvm", "go", "native")
+"""Of `Process.runtime`, those that are known."""
 
 
 def sources_of(
@@ -51,8 +56,8 @@ class HelpedSource:
         return self._source.cost
 
     def suits(self, process: Process, consent: Consent) -> bool:
-        """Whether it can tell anything."""
-        return self._source.suits(process, consent)
+        """Whether it can tell anything, or could if the helper sees of which kind the process is."""
+        return self._source.suits(process, consent) or self._may_suit(process, consent)
 
     def why_not(self, process: Process, held: HeldProcess) -> str:
         """Return why neither of the two could take it."""
@@ -63,23 +68,35 @@ class HelpedSource:
             theirs = self._helper.why_not(self.name, process.key)
         except HelperAbsentError:
             return own
+        except NotSuitedError:
+            return "not for this runtime"
         except HelperError as error:
             return _both(own, str(error))
         return _both(own, theirs) if theirs else ""
 
     def take(self, taking: Taking) -> None:
         """Take it here, or let it be taken."""
+        suits_here = self._source.suits(taking.process, taking.consent)
         own = self._source.why_not(taking.process, taking.held)
-        if not own:
+        if suits_here and not own:
             self._source.take(taking)
             return
         try:
             self._helper.take(self._source, taking)
+        except NotSuitedError:
+            return
         except HelperAbsentError:
-            self._source.take(taking)
+            if suits_here:
+                self._source.take(taking)
         except HelperError as error:
             raise SourceError(f"{self.name}: {_both(own, str(error))}") from None
 
+    def _may_suit(self, process: Process, consent: Consent) -> bool:
+        """Whether it suits one of the kinds that a process may be whose executable we may not read."""
+        unsure = process.runtime == "unknown" and self.name in LOOKING and self._helper.listens()
+        kinds = (replace(process, runtime=runtime) for runtime in RUNTIMES) if unsure else ()
+        return any(self._source.suits(kind, consent) for kind in kinds)
+
 
 def _both(own: str, theirs: str) -> str:
-    return own if own == theirs else f"{own}; {NAME}: {theirs}"
+    return theirs if own in ("", theirs) else f"{own}; {NAME}: {theirs}"

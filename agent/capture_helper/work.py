@@ -43,6 +43,8 @@ class Done(NamedTuple):
     """Why it could not be taken, without the source's name; empty where it could."""
     served: bool = True
     """False where the helper has nothing to do with it."""
+    suits: bool = True
+    """False where the source has nothing to tell of this process, as the helper sees it."""
 
 
 class RequestFolder:
@@ -117,7 +119,7 @@ class Work:
             raise ProcessGoneError(f"process {request.pid} has ended")
         if not source.suits(process, consent):
             refused = source.suits(process, consent_of(request.consent))
-            return Done(why_not=self._rules.refusal(request.consent)) if refused else Done(served=False)
+            return Done(why_not=self._rules.refusal(request.consent)) if refused else Done(suits=False)
         self._rules.check_tier(source.cost.tier, consent)
         with HeldProcess(request.key) as held:
             if request.ask is Ask.READY:

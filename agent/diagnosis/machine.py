@@ -10,7 +10,7 @@ from agent.capture_helper.client import NAME, CaptureHelper, HelperAbsentError, 
 from agent.diagnosis.checks import Check, Grade
 from agent.evidence.python import pyspy
 from agent.evidence.readiness import tool_version
-from agent.evidence.rights import TraceRight, trace_right
+from agent.evidence.rights import NOBODY, TraceRight, trace_right
 from agent.units import format_bytes, format_duration
 from agent.watch.cgroups import parse_mounts
 from agent.watch.host import host_facts
@@ -25,8 +25,6 @@ PROC_CLOCK_SLACK_S = 2.0
 """Start times are counted in hundredths; anything beyond this is another clock."""
 EARLIEST_WALL_S = 1_767_225_600.0
 """1 January 2026, before this program was written."""
-NOBODY = 3
-"""ptrace_scope at which nobody may attach (Documentation/admin-guide/LSM/Yama.rst)."""
 
 
 def evidence(config: Config, tool: Path | None) -> list[Check]:

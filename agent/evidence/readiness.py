@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
 from agent.evidence.python import pyspy
-from agent.evidence.rights import PTRACE, denied, try_memory
+from agent.evidence.rights import PTRACE, denied, try_trace
 from agent.evidence.source import SourceError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def readiness(
                 if source.suits(process, consent):
                     why = source.why_not(process, held)
                     dumps = source.name == pyspy.NAME and dump_with is not None
-                    if dumps and not why and not denied(partial(try_memory, held), PTRACE):
+                    if dumps and not why and not denied(partial(try_trace, held), PTRACE):
                         why = _dump(held, dump_with, timeout_s)
                     found.append(Ready(source.name, why))
             return tuple(found)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 CAP_SYS_PTRACE = 19
 """Its bit in CapEff (linux/capability.h)."""
+NOBODY = 3
+"""ptrace_scope at which nobody may attach (Documentation/admin-guide/LSM/Yama.rst)."""
 PTRACE = "needs CAP_SYS_PTRACE, or its user where ptrace_scope is 0"
+MEMORY = "needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or its user where ptrace_scope is 0"
 READ = "needs CAP_SYS_PTRACE, or its user"
 SEARCH = "needs CAP_DAC_READ_SEARCH, or its user"
 
@@ -61,8 +64,19 @@ def try_list(held: HeldProcess, name: str) -> None:
         os.listdir(folder)  # noqa: PTH208 - a descriptor, not a path
 
 
+def try_trace(held: HeldProcess) -> None:
+    """Try what process_vm_readv(2) and ptrace(2) need. Raises OSError."""
+    given = trace_right()
+    if not given.capable:
+        try_memory(held)
+    elif given.scope == NOBODY:
+        raise PermissionError
+    else:
+        try_read(held, "maps")  # the same right but for Yama; opening "mem" asks for more
+
+
 def try_memory(held: HeldProcess) -> None:
-    """Open its memory: the kernel asks for the same right as for tracing (ptrace(2)). Raises OSError."""
+    """Open its memory: asks for the right to trace it, and to open its user's own files. Raises OSError."""
     with held.lines("mem"):
         pass
 

@@ -15,6 +15,7 @@ from capture_helpers import (
     CAP_SYS_PTRACE,
     CLIENT_UID,
     SECRET,
+    TARGET_UID,
     Captor,
     Helper,
     ask,
@@ -108,10 +109,27 @@ def test_the_right_to_trace_alone_gives_stacks_and_mappings(target: Process, fol
         Captor(folder / "captures", helper.path, target.key.pid) as captor,
     ):
         evidence = captor.capture()
+        client = CaptureHelper(str(helper.path))
+        why_not = [client.why_not(name, target.key) for name in ("py-spy", "smaps")]
 
+    assert why_not == ["", ""]
     assert {"pyspy.txt", "smaps.json"} <= set(evidence["files"])
     (missing,) = evidence["missing"]
     assert missing.startswith("fds: needs CAP_DAC_READ_SEARCH"), missing
+
+
+def test_the_helper_sees_of_which_kind_a_program_is(folder: Path) -> None:
+    with (
+        capture_helper(folder, capabilities=[CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH]) as helper,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=TARGET_UID, group=TARGET_UID) as program,
+        Captor(folder / "alone", "", program.pid) as alone,
+        Captor(folder / "helped", helper.path, program.pid) as helped,
+    ):
+        without, with_helper = alone.capture(), helped.capture()
+        program.kill()
+
+    assert "heap-contents.txt" in with_helper["files"]
+    assert not any(text.startswith("heap contents") for text in without["missing"])
 
 
 def test_two_capabilities_give_everything(target: Process, folder: Path) -> None:

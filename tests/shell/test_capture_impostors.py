@@ -91,7 +91,9 @@ def captured(folder: Path, path: str) -> Evidence:
     return captures.capture(process_of(os.getpid()), "x", NOW)
 
 
-END = Message({"say": "end", "why_not": "", "served": True, "lines": [[0, "top: x"]], "missing": []})
+END = Message(
+    {"say": "end", "why_not": "", "served": True, "suits": True, "lines": [[0, "top: x"]], "missing": []}
+)
 
 
 def test_what_the_helper_gives_is_kept_as_if_it_was_taken_here(folder: Path) -> None:
@@ -146,6 +148,7 @@ def test_a_helper_that_lies_is_a_reason_for_people(
         (Message(END.head | {"why_not": "no right"}), "no right"),
         (Message(END.head | {"why_not": "is busy"}), "no right; leakwatch-capture: is busy"),
         (Message(END.head | {"served": False}), "no right"),
+        (Message(END.head | {"suits": False}), "not for this runtime"),
         (Message({}), "no right; leakwatch-capture: an answer that is none"),
     ],
 )

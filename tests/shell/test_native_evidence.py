@@ -20,7 +20,7 @@ from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.native import maps, memleak, memory
 from agent.evidence.native.sources import AllocationTrace, HeapContents
 from agent.evidence.options import EvidenceOptions
-from agent.evidence.rights import PTRACE, denied, try_memory
+from agent.evidence.rights import MEMORY, denied, try_memory
 from agent.model import Instant
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def running(program: Path) -> Iterator[Program]:
         try:
             found = Program(child)
             with HeldProcess(found.process.key) as held:
-                why = denied(lambda: try_memory(held), PTRACE)
+                why = denied(lambda: try_memory(held), MEMORY)
             if why:
                 pytest.skip(why)
             yield found
@@ -213,7 +213,7 @@ def test_another_user_is_told_what_is_missing(built: Path) -> None:
     with running(built / "shop") as program:
         asked = ask_as_nobody(program.process.key.pid)
 
-    assert asked == PTRACE
+    assert asked == MEMORY
 
 
 AS_NOBODY = """

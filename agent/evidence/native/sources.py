@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agent.evidence.native import chunks, maps, memleak, memory
 from agent.evidence.native.contents import Contents, Found, look
 from agent.evidence.native.maps import Span
-from agent.evidence.rights import PTRACE, denied, try_memory
+from agent.evidence.rights import MEMORY, denied, try_memory
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE, COUNTS
 from agent.text import one_line
@@ -62,7 +62,7 @@ class HeapContents:
 
     def why_not(self, process: Process, held: HeldProcess) -> str:  # noqa: ARG002 - the port's; the held one is enough
         """Return why its memory could not be read."""
-        return denied(lambda: try_memory(held), PTRACE) or _unknown_machine(held)
+        return denied(lambda: try_memory(held), MEMORY) or _unknown_machine(held)
 
     def take(self, taking: Taking) -> None:
         """Look at what is new since the first look, else at everything, and tell what it is full of."""
