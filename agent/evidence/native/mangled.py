@@ -53,8 +53,8 @@ class _Reader:
         while self._text[self._at] in "rVKRO":
             self._at += 1
         parts: list[str] = []
-        while not self._took("E"):
-            if self._text[self._at] == "I":
+        while self._at < len(self._text) and not self._took("E"):
+            if self._text[self._at] == "I" and parts:
                 parts[-1:] = [parts[-1] + self._arguments(depth)]
                 continue
             try:
