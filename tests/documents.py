@@ -12,7 +12,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 DETECTION = (ROOT / "docs" / "detection.md").read_text()
-DOCUMENTS = {"README.md": README, "docs/guide.md": GUIDE, "docs/detection.md": DETECTION}
+EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
+DOCUMENTS = {
+    "README.md": README,
+    "docs/guide.md": GUIDE,
+    "docs/detection.md": DETECTION,
+    "docs/evidence.md": EVIDENCE,
+}
 EXECUTABLES = Path(sys.executable).parent
 
 TRY = re.compile(r"<!-- try(?:: exit (?P<codes>[\d or]+))? -->\n```sh\n(?P<command>.*?)```", re.DOTALL)

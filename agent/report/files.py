@@ -33,6 +33,8 @@ FILES = {
     "node-sites.txt": Known("live bytes by the function that allocated them"),
     "node-sites.json": Known("live bytes by function for machines", runtimes.node_sites),
     "node-memory.json": Known("V8's heap by space, Node's memory and resources", runtimes.node_memory),
+    "heap.heapsnapshot": Known("all of V8's heap, for Chrome's DevTools or memlab; it holds secrets"),
+    "heap.hprof": Known("all of the JVM's heap, for Eclipse MAT or VisualVM; it holds secrets"),
     "heap-contents.txt": Known("what was recognised in native memory: classes and sizes of blocks"),
     "heap-contents.json": Known("what was recognised, for machines", runtimes.heap_contents),
     "memleak.txt": Known("outstanding allocations by stack"),

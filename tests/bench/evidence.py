@@ -3,9 +3,9 @@
     python tests/bench/evidence.py [NAME...]
 
 Each program grows a little, is captured as a baseline would be, grows much more, and is captured as at a
-critical alert: once as an entry without `allow` has it, once with everything allowed but what is heavy.
-Named is what the line in the last column says; programs whose runtime is not installed are told apart.
-It takes about a minute.
+critical alert: once as an entry without `allow` has it, once with everything allowed but what is heavy. Those
+that serve HTTP are asked for pages meanwhile, as they would be. Told is the line that names what is guilty.
+What is not installed is said; Express is found by NODE_PATH. It takes about two minutes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+import threading
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,9 +49,29 @@ class Leak(NamedTuple):
     """What it is told before the first and before the second capture."""
     guilty: str
     """An expression for the function, class, type, mapping or descriptor that is to blame."""
+    page: str = ""
+    """What is asked for over HTTP while captures are taken."""
+    module: str = ""
+    """What the program needs beside its runtime."""
 
 
 LEAKS = (
+    Leak(
+        "flask_app.py",
+        "Flask: keeps requests",
+        ("grow 500", "grow 4000"),
+        r"\bBasket\b|\bremember\b",
+        "/basket/ann",
+        "flask",
+    ),
+    Leak(
+        "express_app.js",
+        "Express: keeps closures",
+        ("grow 100", "grow 4000"),
+        r"\bsubscribe\b|\bhandle\b",
+        "/feed/ann",
+        "express",
+    ),
     Leak("flask_like.py", "Python: keeps requests", ("grow 1000", "grow 40000"), r"\bRequest\b|\bremember\b"),
     Leak("node_closures.js", "Node: keeps closures", ("grow 100", "grow 12000"), r"\bremember\b"),
     Leak("StaticMap.java", "JVM: static map", ("grow 1000", "grow 40000"), r"StaticMap\.Session|\$Session"),
@@ -91,22 +113,27 @@ def _say(line: str) -> None:
 
 def _named(leak: Leak, *, allowed: bool) -> str:
     """Return the line that names what is guilty, else what was said instead."""
-    why = _cannot_run(leak.file)
+    why = _cannot_run(leak)
     if why:
         return why
     gist, missing = _captured(leak, allowed=allowed)
     lines = [line for line in gist if re.search(leak.guilty, line)]
-    if lines:
-        return f"`{lines[0]}`"
-    return f"not named: {'; '.join((*gist[:2], *missing[:2]))}".replace("|", "/")
+    told = lines or [line for line in gist if line.startswith("grew: ")] or [*gist, *missing, "nothing"]
+    shown = f"`{told[0]}`".replace(f"{PLANTED}/", "").replace("|", "/")
+    return shown if lines else f"not named; {shown}"
 
 
-def _cannot_run(file: str) -> str:
-    if not (PLANTED / file).exists():
+def _cannot_run(leak: Leak) -> str:
+    if not (PLANTED / leak.file).exists():
         return "no such program"
-    suffix = Path(file).suffix
+    suffix = Path(leak.file).suffix
     needs = [COMPILERS.get(suffix, ""), {".js": "node", ".java": "java"}.get(suffix, "")]
     missing = [tool for tool in needs if tool and shutil.which(tool) is None]
+    if not missing and leak.module:
+        ask = ["node", "-e", f"require('{leak.module}')"]
+        if suffix == ".py":
+            ask = [sys.executable, "-c", f"import {leak.module}"]
+        missing = [leak.module] if subprocess.run(ask, capture_output=True, check=False).returncode else []
     return f"not tried: {', '.join(missing)} is not installed" if missing else ""
 
 
@@ -118,10 +145,11 @@ def _captured(leak: Leak, *, allowed: bool) -> tuple[tuple[str, ...], tuple[str,
         process = process_of(child.pid, runtime=RUNTIMES.get(Path(leak.file).suffix, "native"))
         consent = _everything(ready) if allowed else Consent()
         captures = Captures(Path(folder) / "captures", OPTIONS)
-        _tell(child, first)
-        captures.capture(process, "bench", clock.now(), consent=consent, tier=Tier.MEDIUM)
-        _tell(child, second)
-        evidence = captures.capture(process, "bench", clock.now(), consent=consent, tier=Tier.MEDIUM)
+        with _asked(leak, ready):
+            _grow(leak, child, ready, first)
+            captures.capture(process, "bench", clock.now(), consent=consent, tier=Tier.MEDIUM)
+            _grow(leak, child, ready, second)
+            evidence = captures.capture(process, "bench", clock.now(), consent=consent, tier=Tier.MEDIUM)
     return evidence.gist, evidence.missing
 
 
@@ -142,6 +170,42 @@ def _running(file: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], s
             yield child, _answer(child)
         finally:
             child.kill()
+
+
+@contextmanager
+def _asked(leak: Leak, ready: str) -> Iterator[None]:
+    """Ask a program that serves for a page again and again."""
+    enough = threading.Event()
+
+    def ask() -> None:
+        while not enough.is_set():
+            _ask(leak, ready, 20)
+
+    asking = threading.Thread(target=ask)
+    if leak.page:
+        asking.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        if leak.page:
+            asking.join()
+
+
+def _grow(leak: Leak, child: subprocess.Popen[str], ready: str, command: str) -> None:
+    """Let a program grow: by requests where it serves, by what it is told elsewhere."""
+    if leak.page:
+        _ask(leak, ready, int(command.split()[1]))
+    else:
+        _tell(child, command)
+
+
+def _ask(leak: Leak, ready: str, count: int) -> None:
+    """Ask for a page so many times over one connection, as long as it is kept open."""
+    with closing(HTTPConnection("127.0.0.1", int(ready.removeprefix("ready")), timeout=30)) as connection:
+        for _ in range(count):
+            connection.request("GET", leak.page)
+            connection.getresponse().read()
 
 
 def _command(program: Path, folder: Path) -> list[str]:
