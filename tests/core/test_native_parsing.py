@@ -124,7 +124,9 @@ def test_a_freed_block_is_not_counted() -> None:
     raw = bytearray(heap(*[128] * 20))
     raw[5 * 128 + 8] &= 0xFE  # the sixth says that the fifth is free
 
-    assert chunks.walk([Piece(0, bytes(raw))]).counts == {128: 19}
+    found = chunks.walk([Piece(0, bytes(raw))])
+
+    assert (found.counts, found.free_bytes) == ({128: 19}, 128)
 
 
 def test_a_piece_may_begin_in_the_middle_of_a_block() -> None:

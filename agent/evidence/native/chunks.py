@@ -30,6 +30,8 @@ class Blocks(NamedTuple):
 
     counts: Counter[int]
     """How many blocks in use there are of each size, malloc's own eight bytes counted."""
+    free_bytes: int
+    """In blocks that were given back and wait to be used again, those of the thread caches not counted."""
     walked_bytes: int
 
     @property
@@ -41,15 +43,16 @@ class Blocks(NamedTuple):
 def walk(pieces: Iterable[Piece]) -> Blocks:
     """Return the blocks in use that lie in some pieces of memory, and how much of it made sense."""
     counts: Counter[int] = Counter()
-    walked = 0
+    walked = free = 0
     for piece in pieces:
         words = piece.words.tolist()
         at = 0
         while (at := _begin(words, at)) < len(words):
-            end = _count(words, at, counts)
+            end, unused = _count(words, at, counts)
+            free += unused
             walked += (end - at) * 8
             at = end + _STEP_WORDS
-    return Blocks(counts, walked)
+    return Blocks(counts, free, walked)
 
 
 def requested(size: int) -> str:
@@ -76,16 +79,19 @@ def _begin(words: Sequence[int], at: int) -> int:
     return len(words)
 
 
-def _count(words: Sequence[int], at: int, counts: Counter[int]) -> int:
-    """Count the blocks in use from a place on; return where they end to fit."""
+def _count(words: Sequence[int], at: int, counts: Counter[int]) -> tuple[int, int]:
+    """Count the blocks in use from a place on; return where they end to fit, and the bytes of the others."""
+    free = 0
     while size := _size(words, at):
         following = at + size // 8
         if following + 1 >= len(words):
             break
         if words[following + 1] & _IN_USE:
             counts[size] += 1
+        else:
+            free += size
         at = following
-    return at
+    return at, free
 
 
 def _size(words: Sequence[int], at: int) -> int:

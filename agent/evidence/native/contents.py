@@ -59,6 +59,8 @@ class Contents:
     """How many there are of them, estimated."""
     blocks_share: float
     """What they take of all that is resident."""
+    free_share: float
+    """What of all that is resident lies in free blocks between others, where only malloc can use it."""
 
 
 def look(held: HeldProcess, memory: Memory, regions: Sequence[Region], sample: Sample) -> Contents:
@@ -120,16 +122,17 @@ def _named(at_offset: Callable[[int], str], region: Region, pointer: int) -> tup
     return one_line(name, MAX_NAME_CHARS), is_class
 
 
-def _blocks(regions: Sequence[Region], sample: Sample) -> tuple[int, int, float]:
-    """Return size, number and share of the blocks that take most."""
+def _blocks(regions: Sequence[Region], sample: Sample) -> tuple[int, int, float, float]:
+    """Return size, number and share of the blocks that take most, and the share of free ones."""
     spans = maps.of_malloc(regions)
     pieces = [
         piece for piece in sample.pieces if any(span.start <= piece.address < span.end for span in spans)
     ]
     if not pieces or not any(name in region.path for region in regions for name in _GLIBC):
-        return 0, 0, 0.0
+        return 0, 0, 0.0, 0.0
     walked = chunks.walk(pieces)
     if walked.walked_bytes < chunks.LEAST_WALKED * sum(len(piece.content) for piece in pieces):
-        return 0, 0, 0.0
+        return 0, 0, 0.0, 0.0
     size, count = walked.largest
-    return size, round(count * sample.scale), size * count / sample.size_bytes
+    share, free_share = (part / sample.size_bytes for part in (size * count, walked.free_bytes))
+    return size, round(count * sample.scale), share, free_share

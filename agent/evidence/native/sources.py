@@ -29,6 +29,7 @@ LEAST_GROWN_BYTES = 1_000_000
 LEAST_SHARE = 0.05
 """Of what was looked at; what takes less is in the file alone."""
 LEAST_BLOCKS_SHARE = 0.3
+LEAST_FREE_SHARE = 0.3
 MAX_TOLD = 2
 MAX_TOLD_CHARS = 60
 
@@ -152,6 +153,7 @@ def _to_json(contents: Contents, spans: list[Span], *, grown: bool) -> dict[str,
         "found": [found._asdict() for found in contents.found],
         "block_bytes": contents.block_bytes,
         "blocks": contents.blocks,
+        "free_share": round(contents.free_share, 3),
         "spans": spans,
     }
 
@@ -166,6 +168,8 @@ def _tell(taking: Taking, contents: Contents, before: _Before, *, grown: bool) -
         block, asked = contents.block_bytes, chunks.requested(contents.block_bytes)
         count, share = _about(contents.blocks), f"{min(1.0, contents.blocks_share):.0%}"
         taking.tell(COUNTS, f"blocks: {count} of {block}B (malloc of {asked}B), {share} of {where}")
+    if contents.free_share >= LEAST_FREE_SHARE:
+        taking.tell(COUNTS, f"free: {contents.free_share:.0%} of {where} lies free between blocks in use")
 
 
 def _line(found: Found, where: str, before: _Before, *, grown: bool) -> str:
@@ -200,6 +204,8 @@ def _rows(contents: Contents, *, grown: bool) -> Iterator[str]:
         asked = chunks.requested(contents.block_bytes)
         share = f"{min(1.0, contents.blocks_share):.0%}"
         yield f"blocks: about {contents.blocks:,} of {contents.block_bytes}B (malloc of {asked}B), {share}"
+    if contents.free_share:
+        yield f"free between blocks in use: {contents.free_share:.0%}"
     yield f"{'about':>12} {'one every':>10}  found"
     for found in contents.found:
         kind = "objects of" if found.is_class else "pointers to"
