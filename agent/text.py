@@ -13,6 +13,8 @@ def one_line(raw: bytes | str, limit_chars: int = MAX_COMMAND_CHARS) -> str:
     'a\\x0ab\\xff'
     """
     text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
+    if len(text) <= limit_chars and text.isprintable():
+        return text
     safe = "".join(c if c.isprintable() else _escape(c) for c in text[: 4 * limit_chars])
     return safe if len(safe) <= limit_chars else safe[: limit_chars - 3] + "..."
 

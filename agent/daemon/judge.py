@@ -78,6 +78,8 @@ class Judge:
         self._breaches: dict[int, Breach] = {}
         self._table = Table()
         self._limits_known: set[Thresholds] = set()
+        self._collecting: set[ProcessKey] = set()
+        """Whose runtime tells how often it collects."""
         self._limited = 0
         """Grows with every limit that is another one."""
         self._stale = True
@@ -130,6 +132,7 @@ class Judge:
     def close(self, key: ProcessKey) -> None:
         """Forget a process."""
         tracked = self._tracked.pop(key, None)
+        self._collecting.discard(key)
         self._naming.forget(key)
         if self._makeup is not None:
             self._makeup.forget(key)
@@ -157,6 +160,8 @@ class Judge:
         completed = self.rings.add(t_s, self._table.slots.ravel(), self._table.values.ravel())
         for one in changed_now:
             self._limit(one)
+            if one.collections:
+                self._collecting.add(one.key)
         self._detector.judge(completed, self._moving(), t_s)
         self._grow_fast(completed, t_s)
         return completed
@@ -164,8 +169,7 @@ class Judge:
     def concerned(self) -> set[ProcessKey]:
         """Return about whom there may be something to say; of the others `verdicts` has nothing."""
         told = self._table.owners([*self._detector.slots, *self._breaches])
-        often = [w for w in self._table.watched if w.collections] if self._table.watched else []
-        return {one.key for one in (*told, *self._table.near_limit(), *often)}
+        return {one.key for one in (*told, *self._table.near_limit())} | self._collecting
 
     def _line(self, watched: Watched) -> Line:
         limit, limits = watched.limit, self.limits_of(watched)

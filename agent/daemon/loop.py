@@ -23,11 +23,11 @@ from agent.sdnotify import Notifier
 from agent.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from agent.config import Config
     from agent.daemon.watched import Watched
-    from agent.model import Instant
+    from agent.model import Instant, ProcessKey
     from agent.watch.targets import Selection
     from agent.web.health import HealthView
 
@@ -65,6 +65,7 @@ class Daemon:
         self._first = True
         self._ready = False
         self._failing = False
+        self._spoken_of: list[ProcessKey] = []
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._wake = threading.Event()
@@ -108,7 +109,7 @@ class Daemon:
         parts.memory.keep(parts.judge.add(watched, now.t_s, changed), watched)
         parts.lineage.look(now)
         parts.keeper.begin(watched, now, parts.watched.generation)
-        for one in self._concerned(watched):
+        for one in self._concerned():
             about = parts.keeper.subjects_of(one) | parts.lineage.subjects_of(one)
             one.verdicts = tuple(parts.judge.verdicts(one, now.t_s, about))
             for verdict in parts.lineage.told(one, one.verdicts, now):
@@ -120,15 +121,17 @@ class Daemon:
         took_s = parts.clock.now().t_s - now.t_s
         parts.publisher.completed(now, took_s, watched, selection)
 
-    def _concerned(self, watched: Sequence[Watched]) -> Iterator[Watched]:
-        """Yield those about whom there may be something to say; of the others nothing is held any more."""
+    def _concerned(self) -> list[Watched]:
+        """Return about whom there may be something to say; of the others nothing is held any more."""
         parts = self._parts
-        keys = parts.judge.concerned() | parts.keeper.members | parts.lineage.members
-        for one in watched:
-            if one.key in keys:
-                yield one
-            elif one.verdicts:
-                one.verdicts = ()
+        before, self._spoken_of = (
+            self._spoken_of,
+            sorted(parts.judge.concerned() | parts.keeper.members | parts.lineage.members),
+        )
+        concerned = parts.watched.of(self._spoken_of)
+        for one in parts.watched.of(set(before).difference(self._spoken_of)):
+            one.verdicts = ()
+        return concerned
 
     def reload(self) -> None:
         """Take over the configuration file as it is now; a bad one is refused and the old stays in force."""

@@ -105,6 +105,10 @@ class WatchedSet:
             self._keys, self._counted = frozenset(self._watched), self.generation
         return self._keys
 
+    def of(self, keys: Iterable[ProcessKey]) -> list[Watched]:
+        """Return those of them that are watched."""
+        return [self._watched[key] for key in keys if key in self._watched]
+
     def update(self, targets: Iterable[Target], t_s: float) -> tuple[list[Watched], list[Departure]]:
         """Take over a new selection; return who is new and who left: no longer selected, or renamed.
 

@@ -16,7 +16,7 @@ from agent.text import MAX_NAME_CHARS, one_line
 from agent.watch.ports import listening_ports
 from agent.watch.procfs import Stat, parse_arguments, parse_cgroup, parse_stat, parse_uids, telling_cgroup
 from agent.watch.runtimes import ELF_HEAD_BYTES, is_go, runtime_of_maps, runtime_of_name
-from agent.watch.targets import Facts, Selection, select
+from agent.watch.targets import Facts, Selection, Target, select
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -28,6 +28,8 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CMDLINE_BYTES = 64 * 1024
 """Class paths of JVMs reach tens of kB, and the main class comes after them."""
 _MAPS_BYTES = 1024 * 1024
+_MAX_PROGRAMS = 1024
+"""Executables of which it is remembered whether Go has linked them."""
 _FILE_BYTES = 16 * 1024
 _DELETED = " (deleted)"
 """What the kernel adds to an executable that was replaced while it runs."""
@@ -63,6 +65,8 @@ class Discovery:
         self._own_pid = _own_pid(proc_root)
         self._known: dict[ProcessKey, _Known] = {}
         self._users: dict[int, str] = {}
+        self._linked_by_go: dict[tuple[int, int, int], bool] = {}
+        """By device, inode and time of change."""
         self._rss_bytes: dict[ProcessKey, int] = {}
         self._denied: tuple[int, ...] = ()
         self._children: Counter[int] = Counter()
@@ -77,7 +81,10 @@ class Discovery:
         """
         processes = self.processes()
         selection = select(processes, entries, discover, self._facts(processes, entries, frozenset(watched)))
-        targets = tuple(replace(t, children=self._children[t.process.key.pid]) for t in selection.targets)
+        targets = tuple(
+            Target(t.service, t.process, t.labels, t.entry, self._children[t.process.key.pid])
+            for t in selection.targets
+        )
         return replace(selection, targets=targets, denied=self._denied)
 
     def processes(self) -> tuple[Process, ...]:
@@ -159,10 +166,29 @@ class Discovery:
             parent_pid=stat.parent_pid,
             cgroup=one_line(telling_cgroup(cgroups)),
             started_t_s=stat.start_ticks / _TICKS_PER_S,
-            runtime=_runtime(directory, exe, arguments),
+            runtime=self._runtime(directory, exe, arguments),
         )
         texts = tuple(one_line(argument, _CMDLINE_BYTES) for argument in arguments)
         return _Known(process, texts, uid, stat.comm, settled)
+
+    def _runtime(self, directory: int, exe: str, arguments: Sequence[bytes]) -> str:
+        """Return the runtime; where the executable may not be read, the one that the command promises."""
+        if not exe:
+            promised = runtime_of_name(arguments[0].decode("utf-8", "replace")) if arguments else None
+            return promised or "unknown"
+        runtime = runtime_of_name(exe) or runtime_of_maps(_whole("maps", _MAPS_BYTES, directory))
+        return runtime or ("go" if self._is_go(directory) else "native")
+
+    def _is_go(self, directory: int) -> bool:
+        with suppress(OSError):
+            about = os.stat("exe", dir_fd=directory)
+            program = about.st_dev, about.st_ino, about.st_mtime_ns
+            if program not in self._linked_by_go:
+                if len(self._linked_by_go) >= _MAX_PROGRAMS:
+                    self._linked_by_go.clear()
+                self._linked_by_go[program] = is_go(_readable("exe", ELF_HEAD_BYTES, directory))
+            return self._linked_by_go[program]
+        return False
 
     def _user(self, uid: int) -> str:
         if uid not in self._users:
@@ -195,17 +221,6 @@ class Discovery:
 def _pids(root: Path) -> list[int]:
     names = os.listdir(root)  # noqa: PTH208 - 5,000 strings, not 5,000 paths
     return sorted(int(name) for name in names if name.isdigit())
-
-
-def _runtime(directory: int, exe: str, arguments: Sequence[bytes]) -> str:
-    """Return the runtime; where the executable may not be read, the one that the command promises."""
-    if not exe:
-        promised = runtime_of_name(arguments[0].decode("utf-8", "replace")) if arguments else None
-        return promised or "unknown"
-    runtime = runtime_of_name(exe) or runtime_of_maps(_readable("maps", _MAPS_BYTES, directory))
-    if runtime is not None:
-        return runtime
-    return "go" if is_go(_readable("exe", ELF_HEAD_BYTES, directory)) else "native"
 
 
 def _executable(directory: int) -> str:
@@ -244,12 +259,24 @@ def _readable(path: str, limit_bytes: int, directory: int) -> bytes:
 
 
 def _contents(path: str, limit_bytes: int, directory: int | None = None) -> bytes:
+    """Return what one read gives: all of a small file, and of any but those of many lines (maps)."""
     # Not blocking: what a configured path names might be a pipe.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
     try:
-        read = b""
-        while len(read) < limit_bytes and (more := os.read(fd, limit_bytes - len(read))):
-            read += more
-        return read
+        return os.read(fd, limit_bytes)
     finally:
         os.close(fd)
+
+
+def _whole(path: str, limit_bytes: int, directory: int) -> bytes:
+    """Return a file that the kernel gives page by page; empty where it may not be read."""
+    with suppress(PermissionError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+        try:
+            read = b""
+            while len(read) < limit_bytes and (more := os.read(fd, limit_bytes - len(read))):
+                read += more
+            return read
+        finally:
+            os.close(fd)
+    return b""

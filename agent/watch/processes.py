@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 WHOLE_EVERY_S = 10.0
 """Threads and CPU time are read this often at most; memory at every poll."""
+CALM_EVERY_S = (20, 40)
+"""Who had used no CPU time at the latest whole reading, nor anything else, is read whole at an interval
+between these: without running nothing opens a descriptor or starts a thread."""
 SWAP_EVERY_S = 30.0
 """On a host that swaps, what is swapped out of a process is read this often, and when its memory shrinks."""
 FDS_EVERY_S = 60.0
@@ -115,15 +118,23 @@ class Sampler:
         """
         changed: list[tuple[ProcessKey, Sample | None]] = []
         gone: list[tuple[ProcessKey, Gone]] = []
+        read = os.pread
         for key, held in self._held.items():
-            if t_s < held.whole_due_t_s and held.raw and _statm_or_nothing(held.statm) == held.raw:
-                continue
-            seen = self._sample(key, held, t_s, whole=t_s >= held.whole_due_t_s or not held.raw)
+            if t_s < held.whole_due_t_s and held.raw:
+                try:
+                    if read(held.statm, _STATM_BYTES, 0) == held.raw:
+                        continue
+                except OSError:
+                    held.raw = b""
+            whole = t_s >= held.whole_due_t_s or not held.raw
+            seen = self._sample(key, held, t_s, whole=whole)
             if isinstance(seen, Gone):
                 gone.append((key, seen))
             elif seen is None or seen != held.seen:
                 changed.append((key, seen))
                 held.seen = seen
+            elif whole and held.raw:
+                held.whole_due_t_s = t_s + _calm_s(key)
         return Polled(changed, gone)
 
     def sample(self, key: ProcessKey, t_s: float) -> Sample | Gone | None:
@@ -275,12 +286,10 @@ class Sampler:
         return self._swapping
 
 
-def _statm_or_nothing(descriptor: int) -> bytes:
-    """Return the contents of a held statm; empty where it cannot be read."""
-    try:
-        return os.pread(descriptor, _STATM_BYTES, 0)
-    except OSError:
-        return b""
+def _calm_s(key: ProcessKey) -> float:
+    """Return an interval of its own for each process, so that not all of them come at the same poll."""
+    shortest_s, longest_s = CALM_EVERY_S
+    return float(shortest_s + key.pid % (longest_s - shortest_s + 1))
 
 
 def _read_once(path: str, limit_bytes: int) -> bytes:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 COMM_MAX_CHARS = 15
 """TASK_COMM_LEN of include/linux/sched.h without the NUL: longer names are cut by the kernel."""
@@ -116,8 +120,12 @@ def parse_arguments(cmdline: bytes) -> tuple[bytes, ...]:
     return tuple(cmdline.rstrip(b"\0").split(b"\0")) if cmdline.strip(b"\0") else ()
 
 
-def parse_cgroup(text: str) -> dict[str, str]:
-    """Return the paths of /proc/PID/cgroup by hierarchy: "" is v2, "memory", "name=systemd", ... are v1."""
+@lru_cache(maxsize=256)
+def parse_cgroup(text: str) -> Mapping[str, str]:
+    """Return the paths of /proc/PID/cgroup by hierarchy: "" is v2, "memory", "name=systemd", ... are v1.
+
+    Processes of one cgroup have the same text: it is read once.
+    """
     paths: dict[str, str] = {}
     for line in text.splitlines():
         number, _, rest = line.partition(":")
@@ -127,7 +135,7 @@ def parse_cgroup(text: str) -> dict[str, str]:
     return paths
 
 
-def telling_cgroup(paths: dict[str, str]) -> str:
+def telling_cgroup(paths: Mapping[str, str]) -> str:
     """Return the path that says most about where a process belongs: v2, else systemd's own v1, else memory.
 
     On a hybrid host the v2 hierarchy may be mounted and unused: then everyone is in its root.
