@@ -46,6 +46,11 @@ def share(rings: Rings, level: int, series: Sequence[Series], rows: Floats, rise
     return found
 
 
+def reaches(rings: Rings, level: int) -> bool:
+    """Whether a level reaches far enough back for load and time to be told apart."""
+    return rings.block_s(level) * (rings.blocks - 1) >= LEAST_SPAN_S
+
+
 def without(rings: Rings, level: int, series: Sequence[Series], rows: Floats) -> tuple[Floats, Bools]:
     """Return the floors without what the load explains of them, and of which series it was taken out.
 
@@ -54,7 +59,7 @@ def without(rings: Rings, level: int, series: Sequence[Series], rows: Floats) ->
     """
     taken = np.zeros(len(series), dtype=np.bool_)
     block_s = rings.block_s(level)
-    if block_s * rows.shape[1] < LEAST_SPAN_S:
+    if not reaches(rings, level):
         return rows, taken
     rows = rows.copy()
     known = [k for k, one in enumerate(series) if one.load_slot is not None]

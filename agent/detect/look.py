@@ -57,10 +57,15 @@ class Look:
         cls, rings: Rings, level: int, series: Sequence[Series], t_s: float, min_rate_bytes_per_hour: float
     ) -> Look | None:
         """Look at those that grow notably and out of their noise; the others cost little. None: nobody."""
+        counts = np.array([one.counts for one in series])
+        if not load.reaches(rings, level):
+            near = np.flatnonzero(_may_stir(rings, level, _slots(series), counts))
+            series, counts = [series[k] for k in near.tolist()], counts[near]
+        if not series:
+            return None
         window = rings.window(level, _slots(series))
         rows = floors.judged_floors(window, _births(series), t_s)
         rows, unloaded = load.without(rings, level, series, rows)
-        counts = np.array([one.counts for one in series])
         stirring = np.flatnonzero(_stirring(rows, counts))
         if not len(stirring):
             return None
@@ -195,12 +200,22 @@ def _births(series: Sequence[Series]) -> Floats:
     return np.array([one.birth_t_s for one in series], dtype=np.float64)
 
 
+def _may_stir(rings: Rings, level: int, slots: Ints, counts: Bools) -> Bools:
+    """Return of which series `_stirring` may be true, start-up and all; it costs a fraction of a window."""
+    lowest, newest = rings.range(level, slots, NEWEST_BLOCKS)
+    return np.asarray(newest - lowest >= STIRRING_SHARE * _least_growth(counts))
+
+
+def _least_growth(counts: Bools) -> Floats:
+    return np.where(counts, rules.MIN_GROWTH_COUNT, rules.MIN_GROWTH_BYTES).astype(np.float64)
+
+
 def _stirring(rows: Floats, counts: Bools) -> Bools:
     """Return which rows' newest floors stand well above their lowest: others have no notable rise."""
     seen = np.isfinite(rows)
     lowest = np.where(seen, rows, np.inf).min(axis=1)
     newest = np.where(seen, rows, -np.inf)[:, -NEWEST_BLOCKS:].max(axis=1)
-    least = np.where(counts, rules.MIN_GROWTH_COUNT, rules.MIN_GROWTH_BYTES)
+    least = _least_growth(counts)
     enough = seen.sum(axis=1) >= growth.MIN_RISE_BLOCKS
     return np.asarray(enough & (newest - lowest >= STIRRING_SHARE * least))
 
@@ -208,6 +223,6 @@ def _stirring(rows: Floats, counts: Bools) -> Bools:
 def _rising(rise: growth.Rise, counts: Bools, block_s: float, min_rate_bytes_per_hour: float) -> Bools:
     """Return which rises are fast, large and clear enough to be looked at closely."""
     least_rate = np.where(counts, rules.MIN_RATE_COUNT_PER_HOUR, min_rate_bytes_per_hour)
-    least_growth = np.where(counts, rules.MIN_GROWTH_COUNT, rules.MIN_GROWTH_BYTES)
+    least_growth = _least_growth(counts)
     fast = rise.slope * 3600.0 / block_s >= least_rate
     return np.asarray(fast & (rise.growth >= least_growth) & (rise.significance >= rules.MIN_SIGNIFICANCE))

@@ -91,7 +91,9 @@ def fast_growth(
         ]
         judged = [(one, several) for one, several in concerned if several]
         look = _Look.at(rings, [one for one, _ in judged], for_s, t_s)
-        for row, (one, several) in enumerate(judged):
+        least = np.array([min(rule.bytes_per_hour for rule in several) for _, several in judged])
+        for row in look.risen(least):
+            one, several = judged[row]
             found = [b for rule in several if (b := look.breach(row, rule)) is not None]
             worst = max([*found, *filter(None, [breaches.get(one.slot)])], key=_grave, default=None)
             if worst is not None:
@@ -145,17 +147,26 @@ class _Look:
 
     @classmethod
     def at(cls, rings: Rings, series: Sequence[Series], for_s: float, t_s: float) -> _Look:
-        window = rings.window(_level(rings, for_s), np.array([one.slot for one in series]))
-        blocks = max(growth.MIN_RISE_BLOCKS, math.ceil(for_s / window.block_s) + 1)
-        rows = window.floors[:, -blocks:]
-        start = window.end_t_s - rows.shape[1] * window.block_s
-        return cls(rings, series, t_s, for_s, window.block_s, start, rows, rows[:, -1] - rows[:, 0])
+        level = _level(rings, for_s)
+        block_s = rings.block_s(level)
+        blocks = max(growth.MIN_RISE_BLOCKS, math.ceil(for_s / block_s) + 1)
+        rows = rings.floors(level, np.array([one.slot for one in series], dtype=np.intp), blocks)
+        start = rings.end_t_s(level) - rows.shape[1] * block_s
+        return cls(rings, series, t_s, for_s, block_s, start, rows, rows[:, -1] - rows[:, 0])
+
+    def risen(self, limits: Floats) -> list[int]:
+        """Return the rows that have risen as much as their limits (bytes an hour) allow, at least."""
+        least = MEASURING_SHARE * limits * self._span_h
+        return np.flatnonzero(self.end_to_end >= least).tolist()
+
+    @property
+    def _span_h(self) -> float:
+        return float(self.block_s * (self.rows.shape[1] - 1) / 3600.0)
 
     def breach(self, row: int, rule: _Rule) -> Breach | None:
         """Return the breach of one series, None where it keeps the limit."""
-        span_h = self.block_s * (self.rows.shape[1] - 1) / 3600.0
         limit = rule.bytes_per_hour
-        if not self.end_to_end[row] >= MEASURING_SHARE * limit * span_h:
+        if not self.end_to_end[row] >= MEASURING_SHARE * limit * self._span_h:
             return None
         if not (self._lived(row, 0.0) and self._seen(row) and self._new_high(row)):
             return None

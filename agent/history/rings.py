@@ -99,12 +99,18 @@ class _Level:
                 floors[block % self._kept], peaks[block % self._kept] = self.floor, self.peak
         self.floor[:] = self.peak[:] = np.nan
 
-    def fill(self, column: int, first: int, last: int, value: float) -> None:
-        """Write that a series had one value in all blocks from the first to the last."""
-        if first <= last:
-            floors, peaks = self._blocks()
-            at = np.arange(first, last + 1) % self._kept
-            floors[at, column] = peaks[at, column] = value
+    def fill(self, columns: Ints, first: Ints, last: Ints, values: Singles) -> None:
+        """Write that each series had one value in all blocks from its first to its last."""
+        some = first <= last
+        if not some.any():
+            return
+        columns, first, last, values = columns[some], first[some], last[some], values[some]
+        floors, peaks = self._blocks()
+        ids = np.arange(first.min(), last.max() + 1)
+        inside = (ids[:, None] >= first) & (ids[:, None] <= last)
+        where = np.ix_(ids % self._kept, columns)
+        floors[where] = np.where(inside, values, floors[where])
+        peaks[where] = np.where(inside, values, peaks[where])
 
     def forget(self, column: int) -> None:
         """Clear a column."""
@@ -123,8 +129,18 @@ class _Level:
         if self._floors is None or self._peaks is None:
             nothing = np.full((len(columns), len(ids)), np.nan)
             return nothing, nothing
-        at = (ids % self._kept)[None, :], columns[:, None]
-        return self._floors[at].astype(np.float64), self._peaks[at].astype(np.float64)
+        return _picked(self._floors, ids % self._kept, columns), _picked(
+            self._peaks, ids % self._kept, columns
+        )
+
+    def range(self, newest: Ints, columns: Ints) -> tuple[Floats, Floats]:
+        """Return the lowest floor of all blocks and the highest of the newest ones; shape (columns,)."""
+        if self._floors is None:
+            nothing = np.full(len(columns), np.nan)
+            return nothing, nothing
+        lowest = np.fmin.reduce(self._floors, axis=0)
+        highest = np.fmax.reduce(self._floors[newest % self._kept], axis=0)
+        return lowest[columns].astype(np.float64), highest[columns].astype(np.float64)
 
     def _blocks(self) -> tuple[Singles, Singles]:
         if self._floors is None or self._peaks is None:
@@ -234,12 +250,34 @@ class Rings:
         """Return the complete blocks of a level, of all slots or of some."""
         pick = np.arange(self.capacity) if slots is None else slots
         floors, peaks = self._read(level, pick)
-        return Window(level, self.block_s(level), self._newest(level) * self.block_s(level), floors, peaks)
+        return Window(level, self.block_s(level), self.end_t_s(level), floors, peaks)
+
+    def end_t_s(self, level: int) -> float:
+        """Return when the newest complete block of a level ended."""
+        return self._newest(level) * self.block_s(level)
 
     def latest(self, level: int, slots: Ints) -> tuple[Floats, Floats]:
         """Return floors and peaks of the newest complete block of a level; shape (slots,)."""
-        floors, peaks = self._read(level, slots, newest_only=True)
+        floors, peaks = self._read(level, slots, 1)
         return floors[:, 0], peaks[:, 0]
+
+    def range(self, level: int, slots: Ints, newest: int) -> tuple[Floats, Floats]:
+        """Return the lowest floor of a level and the highest of its newest blocks; shape (slots,).
+
+        It costs a fraction of a window: of a series that rests both are what it is.
+        """
+        columns = self._column[slots]
+        moves = columns != RESTS
+        lowest, highest = (self._rest[slots].astype(np.float64) for _ in range(2))
+        if moves.any():
+            lowest[moves], highest[moves] = self._levels[level].range(
+                self._ids(level)[-newest:], columns[moves]
+            )
+        return lowest, highest
+
+    def floors(self, level: int, slots: Ints, newest: int) -> Floats:
+        """Return the floors of the newest complete blocks of a level, oldest first; shape (slots, newest)."""
+        return self._read(level, slots, newest)[0]
 
     def hold(self, slots: Ints, until_t_s: float) -> None:
         """Take it that those of these series that rest have had their value until then."""
@@ -279,11 +317,9 @@ class Rings:
         newest = self._newest(level)
         return np.arange(newest - self.blocks + 1, newest, dtype=np.intp)
 
-    def _read(self, level: int, slots: Ints, *, newest_only: bool = False) -> tuple[Floats, Floats]:
-        """Return floors and peaks, shape (slots, blocks)."""
-        ids, columns = self._ids(level), self._column[slots]
-        if newest_only:
-            ids = ids[-1:]
+    def _read(self, level: int, slots: Ints, newest: int = 0) -> tuple[Floats, Floats]:
+        """Return floors and peaks of the newest blocks, 0 for all of them; shape (slots, blocks)."""
+        ids, columns = self._ids(level)[-newest:], self._column[slots]
         moves = columns != RESTS
         if moves.all():
             return self._levels[level].read(ids, columns)
@@ -332,26 +368,27 @@ class Rings:
         until = self._block + max(0, int(lasted_s // self.base_s) - 1)
         self._last[slots[same]] = np.maximum(self._last[slots[same]], until)
         woken: Ints = slots[seen & ~same]
-        for slot in woken.tolist():
-            self._wake(slot)
+        if len(woken):
+            self._wake(woken)
         return woken
 
-    def _wake(self, slot: int) -> None:
-        """Give a series a column, filled with the value that it has had."""
-        if not self._free_columns:
+    def _wake(self, slots: Ints) -> None:
+        """Give series a column each, filled with the value that they have had."""
+        while len(self._free_columns) < len(slots):
             self._widen()
-        self.woken += 1
-        column = self._column[slot] = self._free_columns.pop()
-        first, last, value = int(self._first[slot]), int(self._last[slot]), float(self._rest[slot])
+        self.woken += len(slots)
+        columns = np.array([self._free_columns.pop() for _ in range(len(slots))], dtype=np.intp)
+        self._column[slots] = columns
+        first, last, values = self._first[slots], self._last[slots], self._rest[slots]
         for number, level in enumerate(self._levels):
             newest, finest = self._newest(number), 0 if number == 0 else number - 1
-            oldest = max(first >> number, newest - self.blocks + 1)
-            level.fill(column, oldest, min(last >> number, newest - 1), value)
+            oldest = np.maximum(first >> number, newest - self.blocks + 1)
+            level.fill(columns, oldest, np.minimum(last >> number, newest - 1), values)
             # Of its own block that is not over, a level has seen what the finer level has completed.
             begun = newest << (number - finest)
             over = self._newest(finest) - (1 if number else 0)
-            if max(first >> finest, begun) <= min(last >> finest, over):
-                level.floor[column] = level.peak[column] = value
+            seen = np.maximum(first >> finest, begun) <= np.minimum(last >> finest, over)
+            level.floor[columns[seen]] = level.peak[columns[seen]] = values[seen]
 
     def _widen(self) -> None:
         old = len(self._levels[0].floor)
@@ -374,3 +411,10 @@ def _wider(values: Singles, more: int) -> Singles:
     """Return the values with so many more columns of nothing."""
     pad = [(0, 0)] * (values.ndim - 1) + [(0, more)]
     return np.pad(values, pad, constant_values=np.nan)
+
+
+def _picked(blocks: Singles, rows: Ints, columns: Ints) -> Floats:
+    """Return some columns of some rows, turned round; the way that is shorter for so many columns."""
+    if 4 * len(columns) < blocks.shape[1]:
+        return blocks[rows[None, :], columns[:, None]].astype(np.float64)
+    return np.ascontiguousarray(blocks[rows][:, columns].T, dtype=np.float64)
