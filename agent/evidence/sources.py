@@ -11,7 +11,7 @@ from agent.evidence.jvm.dump import HeapDump
 from agent.evidence.jvm.sources import ClassHistogram, JvmMemory, ThreadStacks
 from agent.evidence.kernel.sources import Descriptors, Mappings, Standing
 from agent.evidence.native.sources import AllocationTrace, HeapContents
-from agent.evidence.node.sources import node_sources
+from agent.evidence.node.sources import heavy_node_sources, node_sources
 from agent.evidence.python import pyspy
 from agent.evidence.python.sources import PythonObjects, PythonStacks
 
@@ -40,4 +40,5 @@ def all_sources(find_py_spy: Callable[[], Path | None] = pyspy.find) -> tuple[So
         AllocationTrace(),
         ProofByCollection(all_collectors()),
         HeapDump(),
+        *heavy_node_sources(),
     )

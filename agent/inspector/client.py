@@ -102,12 +102,13 @@ class Session:
         self._asked += 1
         with self._told():
             self._web.send(json.dumps({"id": self._asked, "method": method, "params": parameters}))
-            while True:
+        while True:
+            with self._told():
                 message = self._receive()
-                if message.get("id") == self._asked:
-                    return self._result(method, message)
-                if sink is not None:
-                    sink(message)
+            if message.get("id") == self._asked:
+                return self._result(method, message)
+            if sink is not None:
+                sink(message)
 
     def evaluate(self, expression: str) -> Any:
         """Return the JSON value of an expression, as the console has it. Raises InspectorError."""

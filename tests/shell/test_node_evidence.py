@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -19,10 +20,11 @@ from node_program import OPEN, SIGNALLED, NodeProgram, needs_node
 
 from agent.consent import Consent
 from agent.evidence.captures import Captures
+from agent.evidence.governor import Conditions
 from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.node.collector import NodeCollector
 from agent.evidence.node.opening import inspected, why_closed
-from agent.evidence.node.sources import node_sources
+from agent.evidence.node.sources import heavy_node_sources, node_sources
 from agent.evidence.options import EvidenceOptions
 from agent.evidence.source import SourceError, Tier
 from agent.inspector import places
@@ -48,7 +50,9 @@ def program() -> Iterator[NodeProgram]:
 
 @pytest.fixture
 def captures(tmp_path: Path) -> Captures:
-    return Captures(tmp_path / "c", EvidenceOptions(cooldown_s=0.0, timeout_s=LONG_S), node_sources())
+    return Captures(
+        tmp_path / "c", EvidenceOptions(cooldown_s=0.0, timeout_s=LONG_S), node_sources(), look=roomy
+    )
 
 
 def at(minutes: float) -> Instant:
@@ -69,6 +73,14 @@ def open_places(pid: int) -> list[places.Place]:
     """Return where its inspector listens; not where the program itself does."""
     with HeldProcess(process_of(pid).key) as held, held.folder(".") as fd:
         return list(places.places(fd))
+
+
+def roomy(held: HeldProcess, writable_bytes: int) -> Conditions:
+    """Return that there is room for everything, whatever else runs on this machine."""
+    del held
+    return Conditions(
+        heap_bytes=1_000_000, threads=1, rooms=(), stalls=(), load_per_cpu=0.0, free_disk_bytes=writable_bytes
+    )
 
 
 def own_port_only(program: NodeProgram) -> bool:
@@ -167,6 +179,24 @@ def test_a_collection_takes_back_what_is_not_kept(program: NodeProgram) -> None:
     assert found.after_bytes > 2000 * 4000
     assert found.taken_bytes > 0
     assert own_port_only(program)
+
+
+def test_a_heap_snapshot_is_whole_and_the_program_goes_on(tmp_path: Path, program: NodeProgram) -> None:
+    program.grow(100)
+    captures = Captures(tmp_path / "c", EvidenceOptions(timeout_s=LONG_S), heavy_node_sources(), look=roomy)
+
+    evidence = take(captures, program, 0, Consent(heavy=True, inspector=True), Tier.HEAVY)
+
+    snapshot = json.loads(gzip.decompress((Path(evidence.directory) / "heap.heapsnapshot.gz").read_bytes()))
+    assert evidence.missing == ()
+    assert "remember" in snapshot["strings"]
+    assert program.grow(1) == "grown"
+    assert own_port_only(program)
+
+
+def test_a_heap_snapshot_needs_its_own_consent(program: NodeProgram) -> None:
+    assert not any(one.suits(program.process, ALLOWED) for one in heavy_node_sources())
+    assert any(one.suits(program.process, Consent(heavy=True)) for one in heavy_node_sources())
 
 
 def test_an_inspector_that_somebody_else_uses_stays_open(program: NodeProgram) -> None:

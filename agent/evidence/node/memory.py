@@ -38,9 +38,9 @@ def sampling(begun: Any) -> dict[str, Any]:
 def grown(now: dict[str, Any], earlier: bytes, age_s: float) -> list[str]:
     """Return the gist: what Node's own counts have grown by since an earlier capture."""
     try:
-        before = json.loads(earlier)
+        before = mapping(json.loads(earlier))
         spaces = _rises(now["spaces"], before["spaces"], LEAST_BYTES)
-        outside = _rises(_outside(now["memory"]), _outside(before["memory"]), LEAST_BYTES)
+        outside = _rises(_outside(now["memory"]), _outside(mapping(before["memory"])), LEAST_BYTES)
         resources = _rises(now["resources"], before["resources"], LEAST_COUNT)
     except (ValueError, KeyError, TypeError):
         return []  # cut off by a full disk, or of another version
@@ -56,13 +56,14 @@ def grown(now: dict[str, Any], earlier: bytes, age_s: float) -> list[str]:
     return lines
 
 
-def _outside(memory: dict[str, int]) -> dict[str, int]:
+def _outside(memory: dict[str, Any]) -> dict[str, int]:
     """Return what lies outside of the heap: Buffers count as both, the sum of the others is the rest."""
-    buffers = memory.get("arrayBuffers", 0)
-    return {"Buffers": buffers, "other external memory": memory.get("external", 0) - buffers}
+    buffers = number(memory.get("arrayBuffers", 0))
+    return {"Buffers": buffers, "other external memory": number(memory.get("external", 0)) - buffers}
 
 
-def _rises(now: dict[str, int], before: dict[str, Any], least: int) -> dict[str, int]:
+def _rises(now: dict[str, int], earlier: Any, least: int) -> dict[str, int]:
+    before = mapping(earlier)
     rises = {name: value - number(before.get(name, 0)) for name, value in now.items()}
     telling = sorted((item for item in rises.items() if item[1] >= least), key=lambda item: -item[1])
     return dict(telling[:_TOLD])

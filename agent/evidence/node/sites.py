@@ -20,7 +20,8 @@ TOLD = 3
 LEAST_BYTES = 1_000_000
 """Two samples of V8's interval: less is chance."""
 LEAST_RECENT_BYTES = 100_000
-MAX_FUNCTION_CHARS = 50
+MAX_FUNCTION_CHARS = 40
+MAX_FILE_NAME_CHARS = 40
 MAX_FILE_CHARS = 200
 _LIBRARY = "/node_modules/"
 _RUNTIME = ("node:", "internal/")
@@ -34,7 +35,8 @@ class Site(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        where = f"{self.file.rpartition('/')[2]}:{self.line}" if self.file else "V8"
+        name = one_line(self.file.rpartition("/")[2], MAX_FILE_NAME_CHARS)
+        where = f"{name}:{self.line}" if self.file else "V8"
         return f"{self.function} ({where})"
 
 

@@ -8,51 +8,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.evidence.node import memory, scripts, sites
 from agent.evidence.node.answers import mapping, number
-from agent.evidence.node.opening import inspected, why_closed
+from agent.evidence.node.channel import Inspected
+from agent.evidence.node.snapshot import HeapSnapshot
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE, COUNTS
 from agent.text import one_line
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from agent.consent import Consent
-    from agent.evidence.kernel.procfs import HeldProcess
     from agent.evidence.node.sites import Site
     from agent.evidence.source import Source
     from agent.evidence.taking import Taking
     from agent.inspector.client import Session
-    from agent.model import Process
 
 MEMORY_FILE = "node-memory.json"
 SITES_FILE = "node-sites.json"
 WINDOW_S = 1.5
 WINDOW_INTERVAL_BYTES = 32_768
 """Of a sample where there is a moment only; the whole heap stays unsampled."""
-
-
-class Inspected:
-    """What all sources through the inspector share.
-
-    Each is there twice: for an entry that allows the inspector to be opened, and for one that does not.
-    """
-
-    name = ""
-
-    def __init__(self, *, by_signal: bool) -> None:
-        self.by_signal = by_signal
-
-    def suits(self, process: Process, consent: Consent) -> bool:
-        """Whether it is a Node process, and an entry of this kind."""
-        return process.runtime == "node" and consent.inspector == self.by_signal
-
-    def why_not(self, process: Process, held: HeldProcess) -> str:  # noqa: ARG002 - the port's; the held one is enough
-        """Return why its inspector could not be spoken to."""
-        return why_closed(held, by_signal=self.by_signal)
-
-    def speak(self, taking: Taking, timeout_s: float) -> AbstractContextManager[Session]:
-        """Return a session that ends within that time. Entering raises SourceError, OSError."""
-        return inspected(self.name, taking.held, timeout_s=timeout_s, by_signal=self.by_signal)
 
 
 class NodeMemory(Inspected):
@@ -116,6 +88,11 @@ def node_sources() -> tuple[Source, ...]:
         *(NodeMemory(by_signal=by_signal) for by_signal in (False, True)),
         *(NodeSites(by_signal=by_signal) for by_signal in (False, True)),
     )
+
+
+def heavy_node_sources() -> tuple[Source, ...]:
+    """Return those that hold the program for long."""
+    return tuple(HeapSnapshot(by_signal=by_signal) for by_signal in (False, True))
 
 
 def _since_start(session: Session) -> _Profile | None:
