@@ -18,6 +18,7 @@ from agent.evidence import turn
 from agent.evidence.captures import Captures
 from agent.evidence.options import EvidenceOptions
 from agent.evidence.source import Tier
+from agent.report.page import page
 from agent.watch.discovery import Discovery
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def command(
         click.echo(f"{error}; or give --output", err=True)
         raise SystemExit(NOTHING_TAKEN) from None
     options = replace(EvidenceOptions(), locals=with_locals)
-    captures = Captures(folder, options, sources_of(options), host_lock=turn.SHARED)
+    captures = Captures(folder, options, sources_of(options), report=page, host_lock=turn.SHARED)
     label = f"{process.key.pid}-{process.key.start_ticks}"
     consent = Consent(pprof=pprof, **dict.fromkeys(allowed, True))
     tier = Tier.HEAVY if consent.heavy else Tier.MEDIUM

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agent import statedir
 from agent.evidence.captures import Captures
 from agent.model import Evidence
+from agent.report.page import page
 from agent.text import one_line
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def take(process: Process, state_dir: Path, options: EvidenceOptions, now: Insta
         return Evidence("", missing=(str(error),))
     folder = state_dir / FOLDER
     label = datetime.fromtimestamp(now.wall_s, UTC).strftime("drill-%Y%m%dT%H%M%SZ")
-    evidence = Captures(folder, options).capture(process, label, now)
+    evidence = Captures(folder, options, report=page).capture(process, label, now)
     try:
         _forget_old(folder)
     except OSError as error:
