@@ -53,6 +53,8 @@ class KeeperRig:
     services: tuple[str, ...] = ("api", "worker")
     clock: FakeClock = field(default_factory=FakeClock)
     running: dict[int, Watched] = field(default_factory=dict)
+    captures: Any = None
+    """Who is asked for evidence; nobody without it."""
 
     def __enter__(self) -> Self:
         self.channels = {"slack": Wants("slack"), "pagerduty": Wants("pagerduty", ("critical",))}
@@ -73,9 +75,9 @@ class KeeperRig:
 
     def start(self) -> None:
         entries = tuple(WatchEntry(name, Match(command=name)) for name in self.services)
-        config = replace(Config(watch=entries, snapshots=False), **self.options)
+        config = replace(Config(watch=entries, snapshots=self.captures is not None), **self.options)
         self.outbox = Outbox(self.folder / STATE_FILE)
-        self.keeper = IncidentKeeper(config, "web-3", self.outbox, self.channels, None, lambda: None)
+        self.keeper = IncidentKeeper(config, "web-3", self.outbox, self.channels, self.captures, lambda: None)
 
     def restart(self, down_s: float = 0.0) -> None:
         """Die without a word and start again."""

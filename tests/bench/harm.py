@@ -190,8 +190,12 @@ def client(port: int) -> None:
     due_s, pause = _now(), threading.Event()
     while True:
         pause.wait(max(0.0, due_s - _now()))
-        connection.request("GET", "/")
-        connection.getresponse().read()
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            connection.close()  # a server that stood still closes what it takes for idle
+            continue
         sys.stdout.write(f"{due_s:.6f} {_now() - due_s:.6f}\n")
         sys.stdout.flush()
         due_s += 1 / RATE_PER_S
