@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -241,3 +242,38 @@ def test_a_collector_says_who_does_not_tell_the_heap() -> None:
             pytest.raises(SourceError, match=r"^pprof heap\?gc=1: 127.0.0.1:\d+ does not tell HeapAlloc"),
         ):
             collector.collect(held, 5.0)
+
+
+AS_NOBODY = """
+import os, sys
+from children import process_of
+from agent.consent import Consent
+from agent.evidence.go.sources import GoHeap
+from agent.evidence.kernel.procfs import HeldProcess
+process, heap = process_of(int(sys.argv[1]), runtime="go"), GoHeap()
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+for url in sys.argv[2:]:
+    heap.suits(process, Consent(pprof=url))
+    with HeldProcess(process.key) as held:
+        print(heap.why_not(process, held) or "ok")
+"""
+
+
+def test_another_user_needs_no_right_to_ask(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    paths = os.pathsep.join([str(DATA.parent), str(DATA.parents[1])])
+    with Receiver() as served, socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+        unused.close()
+        urls = [served.url, f"http://127.0.0.1:{port}"]
+        asked = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(os.getpid()), *urls],
+            env={**os.environ, "PYTHONPATH": paths},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    assert asked.stdout.splitlines() == ["ok", f"nothing listens on 127.0.0.1:{port}"]
