@@ -9,6 +9,9 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+# One thread is enough for what is counted here, and OpenBLAS takes one a core where nobody stops it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import click
 
 from agent import __version__, logs
