@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from agent.model import Process
 
 NOT_COLLECTED, MISTAKE = 1, 2
+ALLOWABLE = ("inspector", "inject")
 DEFAULT_TIMEOUT_S = 30.0
 _ANY_ADDRESS = "http://127.0.0.1/debug/pprof"
 _WAYS: dict[str, tuple[str, Any]] = {
-    "inject": ("--inject", True),
-    "inspector": ("--inspector", True),
+    "inject": ("--allow inject", True),
+    "inspector": ("--allow inspector", True),
     "pprof": ("--pprof URL", _ANY_ADDRESS),
 }
 """What a runtime may need to be allowed: field of the consent, option of the command, a value that allows."""
@@ -37,8 +38,13 @@ _WAYS: dict[str, tuple[str, Any]] = {
 @click.command("gc")
 @click.argument("pid", type=click.IntRange(min=1))
 @click.option("--yes", is_flag=True, help="Do not ask whether to go on.")
-@click.option("--inject", is_flag=True, help="Allow to run a few lines of our own in a Python process.")
-@click.option("--inspector", is_flag=True, help="Allow to open Node's inspector by SIGUSR1 for that time.")
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    type=click.Choice(ALLOWABLE),
+    help="What the way to the runtime may do, as `allow` of an entry; several times.",
+)
 @click.option("--pprof", metavar="URL", help="Where a Go program serves pprof.")
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=DEFAULT_TIMEOUT_S, help="In seconds."
@@ -46,12 +52,11 @@ _WAYS: dict[str, tuple[str, Any]] = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     pid: int,
+    allowed: tuple[str, ...],
     pprof: str | None,
     timeout_s: float,
     *,
     yes: bool,
-    inject: bool,
-    inspector: bool,
     as_json: bool,
 ) -> None:
     """Ask a process's runtime for a full collection, and say what is left: that is still referred to.
@@ -66,7 +71,7 @@ def command(
     process = next((one for one in Discovery().processes() if one.key.pid == pid), None)
     if process is None:
         state.end(f"no such process: {pid}", MISTAKE, as_json=as_json)
-    consent = Consent(collect=True, inject=inject, inspector=inspector, pprof=pprof)
+    consent = Consent(collect=True, pprof=pprof, **dict.fromkeys(allowed, True))
     try:
         with HeldProcess(process.key) as held:
             collector = _collector(process, held, consent, as_json=as_json)
