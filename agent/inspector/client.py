@@ -74,13 +74,14 @@ class Session:
         self._over = False
 
     def connect(self, timeout_s: float) -> None:
-        """Shake hands; each read and write from then on waits so long. Raises InspectorError."""
+        """Connect within the time, and shake hands; to be called within `limited`. Raises InspectorError."""
         import websocket  # noqa: PLC0415 - 50 ms and 3 MB that only hosts with an inspector need
 
         try:
             plain = socket.create_connection((self.place.host, self.place.port), timeout_s)
         except OSError as error:
             raise InspectorError(f"{self.place}: {error.strerror or 'no answer in time'}") from None
+        plain.settimeout(None)  # from here on `limited` alone holds the time
         self._line = _Guarded(plain)
         if self._over:
             self._line.cut()
@@ -89,7 +90,6 @@ class Session:
             self._web.connect(
                 f"ws://{self.place}/{self.program}",
                 socket=self._line,
-                timeout=timeout_s,
                 suppress_origin=True,
                 redirect_limit=0,
             )

@@ -23,7 +23,9 @@ from agent.evidence.captures import Captures
 from agent.evidence.governor import Conditions
 from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.node.collector import NodeCollector
+from agent.evidence.node.memlab import Memlab
 from agent.evidence.node.opening import inspected, why_closed
+from agent.evidence.node.snapshot import HeapSnapshot
 from agent.evidence.node.sources import heavy_node_sources, node_sources
 from agent.evidence.options import EvidenceOptions
 from agent.evidence.source import SourceError, Tier
@@ -183,7 +185,9 @@ def test_a_collection_takes_back_what_is_not_kept(program: NodeProgram) -> None:
 
 def test_a_heap_snapshot_is_whole_and_the_program_goes_on(tmp_path: Path, program: NodeProgram) -> None:
     program.grow(100)
-    captures = Captures(tmp_path / "c", EvidenceOptions(timeout_s=LONG_S), heavy_node_sources(), look=roomy)
+    captures = Captures(
+        tmp_path / "c", EvidenceOptions(timeout_s=LONG_S), (HeapSnapshot(by_signal=True),), look=roomy
+    )
 
     evidence = take(captures, program, 0, Consent(heavy=True, inspector=True), Tier.HEAVY)
 
@@ -192,6 +196,40 @@ def test_a_heap_snapshot_is_whole_and_the_program_goes_on(tmp_path: Path, progra
     assert "remember" in snapshot["strings"]
     assert program.grow(1) == "grown"
     assert own_port_only(program)
+
+
+MEMLAB = """#!/bin/sh
+for word in "$@"; do [ -s "$word" ] && grep -q '"snapshot"' "$word" && echo "has $word"; done
+cat <<'END'
+
+--Similar leaks in this run: 2000--
+--Retained size of leaked objects: 9.1MB--
+[<synthetic>] (synthetic) @1 [14.2MB]
+  --7 (element)--->  [Node / TCPServerWrap] (synthetic) @805607520 [408 bytes]
+  --<symbol owner_symbol> (property)--->  [Server] (object) @45415 [4.4KB]
+  --request (property)--->  [<closure>] (closure) @69057 [160 bytes]
+  --listeners (variable)--->  [Array] (object) @63881 [18.3MB]
+  --1999 (element)--->  [<closure>] (closure) @96869 [4.5KB]
+END
+"""
+
+
+def test_memlab_is_given_three_snapshots_and_tells_who_holds_what_leaks(
+    tmp_path: Path, program: NodeProgram
+) -> None:
+    tool = tmp_path / "memlab"
+    tool.write_text(MEMLAB)
+    tool.chmod(0o755)
+    source = Memlab(by_signal=True, find=lambda _: str(tool), apart_s=0.0)
+    captures = Captures(tmp_path / "c", EvidenceOptions(timeout_s=LONG_S), (source,), look=roomy)
+
+    evidence = take(captures, program, 0, Consent(heavy=True, inspector=True), Tier.HEAVY)
+
+    assert evidence.missing == ()
+    assert evidence.gist == ("held: 2,000 alike (9.1MB) by request > listeners",)
+    told = (Path(evidence.directory) / "memlab.txt").read_text()
+    assert told.count("has ") == len({"baseline", "target", "final"})
+    assert sorted(os.listdir(evidence.directory)) == sorted(evidence.files)  # noqa: PTH208 - names alone
 
 
 def test_a_heap_snapshot_needs_its_own_consent(program: NodeProgram) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent.evidence.node import memory, scripts, sites
 from agent.evidence.node.answers import mapping, number
 from agent.evidence.node.channel import Inspected
+from agent.evidence.node.memlab import Memlab
 from agent.evidence.node.snapshot import HeapSnapshot
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE, COUNTS
@@ -92,7 +93,10 @@ def node_sources() -> tuple[Source, ...]:
 
 def heavy_node_sources() -> tuple[Source, ...]:
     """Return those that hold the program for long."""
-    return tuple(HeapSnapshot(by_signal=by_signal) for by_signal in (False, True))
+    return (
+        *(HeapSnapshot(by_signal=by_signal) for by_signal in (False, True)),
+        *(Memlab(by_signal=by_signal) for by_signal in (False, True)),
+    )
 
 
 def _since_start(session: Session) -> _Profile | None:
