@@ -47,8 +47,13 @@ class Region(NamedTuple):
 
     @property
     def is_guard(self) -> bool:
-        """A page or more that nobody may touch."""
+        """Pages that nobody may touch: below a stack, or the part of an arena that is not used yet."""
         return self.permissions.startswith("---")
+
+    @property
+    def is_arena(self) -> bool:
+        """Whether it can be an arena of glibc for threads; one may begin where the last one's rest ends."""
+        return not self.path and self.span.start % ARENA_BYTES == 0
 
 
 def parse(lines: Iterable[bytes], limit: int = MAX_MAPPINGS) -> list[Region]:
@@ -74,14 +79,12 @@ def parse(lines: Iterable[bytes], limit: int = MAX_MAPPINGS) -> list[Region]:
 def allocated(regions: Sequence[Region]) -> list[Span]:
     """Return where a program's allocations can lie: the heap and private anonymous memory, without stacks."""
     found = []
-    previous: Region | None = None
+    guard_end = -1
     for region in regions:
-        after_guard = previous is not None and previous.is_guard and previous.span.end == region.span.start
-        previous = region
+        stack = region.span.start == guard_end and not region.is_arena
+        guard_end = region.span.end if region.is_guard else -1
         anonymous = not region.path or region.path.startswith(b"[anon")
-        if region.permissions != "rw-p" or (anonymous and after_guard):
-            continue
-        if anonymous or region.path == b"[heap]":
+        if region.permissions == "rw-p" and (region.path == b"[heap]" or (anonymous and not stack)):
             found.append(region.span)
     return found
 
@@ -91,8 +94,7 @@ def of_malloc(regions: Iterable[Region]) -> list[Span]:
     return [
         region.span
         for region in regions
-        if region.permissions == "rw-p"
-        and (region.path == b"[heap]" or (not region.path and region.span.start % ARENA_BYTES == 0))
+        if region.permissions == "rw-p" and (region.path == b"[heap]" or region.is_arena)
     ]
 
 

@@ -55,7 +55,7 @@ class HeapContents:
     """
 
     name = "heap contents"
-    cost = Cost(Tier.CHEAP)
+    cost = Cost(Tier.CHEAP, baseline=True)
 
     def suits(self, process: Process, consent: Consent) -> bool:  # noqa: ARG002 - the port's; this needs none
         """Whether it is a native program: other runtimes keep their objects in ways of their own."""
