@@ -33,7 +33,7 @@ class _Served:
     """What a process serves at the address that its entry names."""
 
     name = ""
-    cost = Cost(Tier.CHEAP)
+    cost = Cost(Tier.CHEAP, baseline=True)
 
     def __init__(self) -> None:
         self._addresses = address.Addresses()
