@@ -24,8 +24,8 @@ MAX_FILE_BYTES = 32_000_000
 MAX_FILES = 32
 MAX_LINES = 64
 MAX_LINE_CHARS = 300
-MAX_WANTED = 16
-"""Earlier files that one source asks for."""
+MAX_WANTED = 4
+"""Earlier files that one source asks for: its turn ends before others give up waiting."""
 MAX_TIMEOUT_S = 60.0
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -29,6 +29,7 @@ from capture_helpers import (
 from agent.capture_helper.client import CaptureHelper, HelperAbsentError
 from agent.diagnosis import machine
 from agent.diagnosis.checks import Check, Grade
+from agent.watch.discovery import Discovery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,6 +168,15 @@ def test_without_a_socket_it_says_who_starts_it() -> None:
     )
 
     assert (ran.returncode, "leakwatch-capture.socket" in ran.stderr) == (3, True)
+
+
+def test_one_process_is_found_as_a_look_at_all_finds_it(target: Process) -> None:
+    key, discovery = target.key, Discovery()
+    (seen,) = [process for process in discovery.processes() if process.key == key]
+
+    assert discovery.process(key) == seen
+    others = [key._replace(start_ticks=1), key._replace(pid=2**22), key._replace(boot_id="00000000")]
+    assert [discovery.process(other) for other in others] == [None, None, None]
 
 
 # Who may ask, and what
