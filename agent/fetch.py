@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import threading
 from contextlib import closing, suppress
@@ -13,14 +12,20 @@ from agent.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from http.client import HTTPResponse
     from types import TracebackType
     from typing import Self
 
 _CHUNK_BYTES = 65536
+_HTTP_PORT = 80
 
 
 class FetchError(Exception):
     """Why there is no page: a sentence that names host and port, nothing else of the address."""
+
+
+class _UnusableError(Exception):
+    """What came is no answer."""
 
 
 class Address(NamedTuple):
@@ -53,7 +58,7 @@ def fetch_into(url: str, sink: Callable[[bytes], object], *, timeout_s: float, m
         try:
             with closing(deadline.connect(address)) as line:
                 _get(line, address, sink, max_bytes)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, ValueError, _UnusableError) as error:
             late = deadline.expired.is_set() or isinstance(error, TimeoutError)
             why = deadline.words if late else _words(error)
             raise FetchError(f"{address}: {why}") from None
@@ -71,7 +76,7 @@ def parse_address(url: str) -> Address:
     if parts.scheme != "http" or not host:
         raise FetchError("not an http:// address")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Address(host, http.client.HTTP_PORT if port is None else port, path)
+    return Address(host, _HTTP_PORT if port is None else port, path)
 
 
 class _Line(socket.socket):
@@ -138,20 +143,25 @@ class _Deadline:
 
 
 def _get(line: _Line, address: Address, sink: Callable[[bytes], object], max_bytes: int) -> None:
+    import http.client  # noqa: PLC0415 - 6 MB, and few files name a page
+
     connection = http.client.HTTPConnection(address.host, address.port)
     connection.sock = line
-    with closing(connection):
-        connection.request("GET", address.path, headers={"User-Agent": "leakwatch", "Accept": "*/*"})
-        with closing(http.client.HTTPResponse(line, method="GET")) as answer:
-            answer.begin()
-            if answer.status != http.client.OK:
-                raise FetchError(f"{address} answered {answer.status}")
-            _read(answer, address, sink, max_bytes)
+    try:
+        with closing(connection):
+            connection.request("GET", address.path, headers={"User-Agent": "leakwatch", "Accept": "*/*"})
+            with closing(http.client.HTTPResponse(line, method="GET")) as answer:
+                answer.begin()
+                if answer.status != http.client.OK:
+                    raise FetchError(f"{address} answered {answer.status}")
+                _read(answer, address, sink, max_bytes)
+    except http.client.IncompleteRead:
+        raise _UnusableError("its page was cut off") from None
+    except http.client.HTTPException:
+        raise _UnusableError("it does not speak HTTP") from None
 
 
-def _read(
-    answer: http.client.HTTPResponse, address: Address, sink: Callable[[bytes], object], max_bytes: int
-) -> None:
+def _read(answer: HTTPResponse, address: Address, sink: Callable[[bytes], object], max_bytes: int) -> None:
     received = 0
     while chunk := answer.read1(_CHUNK_BYTES):
         received += len(chunk)
@@ -159,12 +169,10 @@ def _read(
             raise FetchError(f"{address}: its page is longer than {format_bytes(max_bytes)}")
         sink(chunk)
     if answer.length:
-        raise http.client.IncompleteRead(b"", answer.length)
+        raise _UnusableError("its page was cut off")
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, http.client.IncompleteRead):
-        return "its page was cut off"
-    if isinstance(error, http.client.HTTPException):
-        return "it does not speak HTTP"
+    if isinstance(error, _UnusableError):
+        return str(error)
     return getattr(error, "strerror", None) or type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +24,8 @@ _ID_BYTES = 4
 
 def identity(*parts: str) -> str:
     """Return eight hexadecimal digits, the same for the same parts: a repeat cannot become a second."""
+    import hashlib  # noqa: PLC0415 - libcrypto is 3.5 MB, and there may never be an incident
+
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hashlib.blake2s(text, digest_size=_ID_BYTES).hexdigest()
 
