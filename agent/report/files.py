@@ -33,6 +33,7 @@ FILES = {
     "node-sites.txt": Known("live bytes by the function that allocated them"),
     "node-sites.json": Known("live bytes by function for machines", runtimes.node_sites),
     "node-memory.json": Known("V8's heap by space, Node's memory and resources", runtimes.node_memory),
+    "memlab.txt": Known("who keeps what has leaked: memlab's retainer traces"),
     "heap.heapsnapshot": Known("all of V8's heap, for Chrome's DevTools or memlab; it holds secrets"),
     "heap.hprof": Known("all of the JVM's heap, for Eclipse MAT or VisualVM; it holds secrets"),
     "heap-contents.txt": Known("what was recognised in native memory: classes and sizes of blocks"),
