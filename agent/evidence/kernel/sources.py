@@ -33,6 +33,8 @@ class Mappings(_OfAny):
     """Memory by kind of mapping, and what grew since the first look."""
 
     name = "smaps"
+    cost = Cost(Tier.CHEAP, pause_s_per_gb=0.02, baseline=True)
+    """One mapping is walked under the lock of all: 26 to 38 ms for one of 1.5 GB (Linux 6.18)."""
 
     def why_not(self, process: Process, held: HeldProcess) -> str:  # noqa: ARG002 - the port's
         """Return why it may not be read."""

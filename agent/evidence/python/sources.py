@@ -76,7 +76,7 @@ class PythonObjects:
     """Objects by class, run and counted inside the process: only where the entry allows it."""
 
     name = "objects"
-    cost = Cost(Tier.CHEAP, memory_per_heap=0.1, pause_s_per_gb=0.4)
+    cost = Cost(Tier.CHEAP, memory_per_heap=0.1, pause_s_per_gb=0.4, baseline=True)
     """Listing a million objects (about 170 MB of heap) takes 25 ms on 3.11 and later, up to 70 ms before;
     the list is eight bytes for each."""
 
