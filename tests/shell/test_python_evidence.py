@@ -240,10 +240,51 @@ def test_a_main_thread_that_waits_for_ever_is_no_obstacle(shop: Planted, tmp_pat
     assert evidence.missing == ()
 
 
+@pytest.mark.parametrize("interpreter", ["python3.14", "python3.15"])
+@pytest.mark.parametrize("switch", [["-X", "disable-remote-debug"], []], ids=["option", "variable"])
+def test_what_its_owner_has_switched_off_stays_so(interpreter: str, switch: list[str]) -> None:
+    if not runs(interpreter):
+        pytest.skip(f"{interpreter} is not installed")
+    environment = {**os.environ} if switch else {**os.environ, "PYTHON_DISABLE_REMOTE_DEBUG": "1"}
+    command = [interpreter, *switch, str(PLANTED / "flask_like.py")]
+    with Planted(command, env=environment) as program, HeldProcess(program.process.key) as held:
+        assert "switched off" in inject.why_not(held)
+        with pytest.raises(SourceError, match="switched off"):
+            inject.run("objects", held, "count", 1.0)
+
+
+ASK_WHY_NOT = """
+import sys
+from agent.evidence.kernel.procfs import HeldProcess
+from agent.evidence.python import inject
+from agent.model import ProcessKey
+with HeldProcess(ProcessKey.parse(sys.argv[1])) as held:
+    print(inject.why_not(held))
+"""
+
+
+def test_without_the_right_to_trace_that_is_the_reason(shop: Planted) -> None:
+    if os.geteuid() != 0 or not os.access("/usr/bin/python3.11", os.X_OK):
+        pytest.skip("needs root, and an interpreter that others may run")
+    asked = subprocess.run(
+        ["/usr/bin/python3.11", "-c", ASK_WHY_NOT, str(shop.process.key)],
+        check=True,
+        capture_output=True,
+        cwd=PLANTED.parents[2],
+        user=65534,
+        group=65534,
+        extra_groups=[],
+    )
+
+    assert asked.stdout.decode().startswith("needs CAP_SYS_PTRACE")
+
+
 def test_a_program_of_another_user_is_counted_too(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     interpreter = "/usr/bin/python3.11"  # one that another user may run
+    if not os.access(interpreter, os.X_OK):
+        pytest.skip("needs an interpreter that others may run")
     script = tmp_path.parent / "served.py"
     shutil.copy(PLANTED / "flask_like.py", script)
     for folder in (tmp_path.parent, tmp_path.parent.parent):
@@ -474,6 +515,8 @@ def test_a_silent_program_is_waited_for_in_vain_only_for_a_while(shop: Planted) 
 
 
 def test_an_executable_that_was_deleted_makes_no_difference(tmp_path: Path) -> None:
+    if not os.access("/usr/bin/python3.11", os.X_OK):
+        pytest.skip("needs an interpreter that runs from anywhere")
     copied = tmp_path / "python3.11"
     shutil.copy("/usr/bin/python3.11", copied)
     with planted("flask_like.py", str(copied)) as program:
