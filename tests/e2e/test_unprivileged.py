@@ -41,7 +41,7 @@ while not remember():
     pass
 """
 DAEMON = f"""
-import os, sys, tempfile
+import codecs, os, sys, tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from agent.bootstrap import Setting, build
@@ -50,6 +50,7 @@ from agent.clock import SystemClock
 from agent.config import load
 with tempfile.TemporaryDirectory() as state, ExitStack() as stack:  # everything is imported
     build(Setting(load(sys.argv[2], os.environ), "", Path(state), SystemClock(), {{}}), stack)
+codecs.lookup("ascii")
 os.setgroups([])
 os.setresgid({CLIENT_UID}, {CLIENT_UID}, {CLIENT_UID})
 os.setresuid({CLIENT_UID}, {CLIENT_UID}, {CLIENT_UID})
