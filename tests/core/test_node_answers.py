@@ -59,6 +59,18 @@ def test_the_site_that_has_grown_most_comes_first_and_chance_is_not_told() -> No
     assert sites.lines(growths, 720.0) == ["top: remember (b.js:2) holds 212MB, +180MB in 12m"]
 
 
+def test_what_the_runtime_holds_is_told_only_where_it_holds_the_most() -> None:
+    own, stream = Site("handle", "/app.js", 2), Site("Readable.on", "node:internal/streams/readable", 1127)
+
+    assert sites.lines(sites.compare({own: 5_000_000, stream: 4_000_000}, {}), 60.0) == [
+        "top: handle (app.js:2) holds 5MB, +5MB in 1m"
+    ]
+    assert sites.lines(sites.compare({own: 5_000_000, stream: 6_000_000}, {}), 60.0) == [
+        "top: Readable.on (node:internal/streams/readable:1127) holds 6MB, +6MB in 1m",
+        "also: handle (app.js:2) holds 5MB, +5MB in 1m",
+    ]
+
+
 def test_no_line_of_the_gist_is_longer_than_a_phone_shows() -> None:
     long = next(iter(sites.read(node("f" * 500, "/" + "x" * 500, 1, line=10**6))))
 

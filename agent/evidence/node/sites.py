@@ -11,7 +11,7 @@ from agent.text import one_line
 from agent.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MAX_NODES = 200_000
 MAX_SITES = 1000
@@ -34,8 +34,14 @@ class Site(NamedTuple):
     file: str
     line: int
 
+    @property
+    def of_runtime(self) -> bool:
+        """Whether it is Node's own code."""
+        return not self.file or self.file.startswith(_RUNTIME)
+
     def __str__(self) -> str:
-        name = one_line(self.file.rpartition("/")[2], MAX_FILE_NAME_CHARS)
+        file = self.file if self.of_runtime else self.file.rpartition("/")[2]
+        name = one_line(file, MAX_FILE_NAME_CHARS)
         where = f"{name}:{self.line}" if self.file else "V8"
         return f"{self.function} ({where})"
 
@@ -80,7 +86,7 @@ def lines(growths: Iterable[Growth], age_s: float) -> list[str]:
     return _ranked(
         f"{growth.site} holds {format_bytes(growth.live_bytes)}, +{format_bytes(growth.grown_bytes)} "
         f"in {format_duration(age_s)}"
-        for growth in growths
+        for growth in _telling(growths)
         if growth.grown_bytes >= LEAST_BYTES
     )
 
@@ -90,9 +96,18 @@ def recent_lines(growths: Iterable[Growth], window_s: float) -> list[str]:
     return _ranked(
         f"{growth.site} has {format_bytes(growth.live_bytes)} left of what it allocated "
         f"in {format_duration(window_s)} (a hint)"
-        for growth in growths
+        for growth in _telling(growths)
         if growth.live_bytes >= LEAST_RECENT_BYTES
     )
+
+
+def _telling(growths: Iterable[Growth]) -> Iterator[Growth]:
+    """Leave out what Node's own code holds beside a site of the application that holds more."""
+    named = False
+    for growth in growths:
+        if not (named and growth.site.of_runtime):
+            yield growth
+        named = named or not growth.site.of_runtime
 
 
 def _ranked(words: Iterable[str]) -> list[str]:
