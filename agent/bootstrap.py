@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent import __version__
 from agent.alerts import channels as channel_kinds
@@ -43,7 +43,6 @@ from agent.evidence.worker import CaptureWorker
 from agent.history.lineage import RunStore
 from agent.history.store import HistoryStore, HistoryWriter
 from agent.logs import log_event
-from agent.report.page import page
 from agent.sdnotify import Notifier
 from agent.statedir import STATE_FILE
 from agent.text import one_line
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
 
     from agent.alerts.base import Channel, Notes
     from agent.history.runs import Run
+    from agent.model import Alert
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,13 @@ class Setting:
     """Seconds of the clock in a real one: the tools that take evidence are no faster in a rehearsal."""
 
 
+def _page(summary: dict[str, Any], alert: Alert | None) -> bytes:
+    """Return the page of a capture."""
+    from agent.report.page import page  # noqa: PLC0415 - a MB that no capture may ever need
+
+    return page(summary, alert)
+
+
 def build(setting: Setting, stack: ExitStack) -> Daemon:
     """Return a daemon whose workers run; closing the stack stops them. Raises OSError and WebError."""
     config, clock = setting.config, setting.clock
@@ -105,7 +112,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
             setting.state_dir / CAPTURES,
             config.evidence,
             sources,
-            report=page,
+            report=_page,
             baselines=baselines,
             host_lock=turn.SHARED,
         )

@@ -9,7 +9,7 @@ from agent.capture_helper.client import NAME, CaptureHelper, HelperAbsentError, 
 from agent.capture_helper.rules import LOOKING
 from agent.evidence.python import pyspy
 from agent.evidence.source import SourceError
-from agent.evidence.sources import all_sources
+from agent.evidence.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,11 +26,10 @@ RUNTIMES = ("python", "node", "jvm", "go", "native")
 """Of `Process.runtime`, those that are known."""
 
 
-def sources_of(
-    options: EvidenceOptions, find_py_spy: Callable[[], Path | None] = pyspy.find
-) -> tuple[Source, ...]:
+def sources_of(options: EvidenceOptions, find_py_spy: Callable[[], Path | None] = pyspy.find) -> Sources:
     """Return every source there is, with the configured helper behind it."""
-    return helped(all_sources(find_py_spy), CaptureHelper(options.helper))
+    helper = CaptureHelper(options.helper)
+    return Sources(find_py_spy, lambda source: HelpedSource(source, helper), helper.listens)
 
 
 def helped(sources: Iterable[Source], helper: CaptureHelper) -> tuple[Source, ...]:

@@ -117,10 +117,12 @@ class Examiner:
         python = target.process.runtime == "python"
         run_tool = python and self.dumps_left > 0
         self.dumps_left -= run_tool
+        allowed = Consent() if target.entry is None else target.entry.allow
+        sources = sources_of(self.config.evidence, lambda: self.tool)
         return readiness(
             target.process,
-            sources_of(self.config.evidence, lambda: self.tool),
-            Consent() if target.entry is None else target.entry.allow,
+            sources(target.process, allowed),
+            allowed,
             dump_with=self.tool if run_tool else None,
             timeout_s=self.config.evidence.timeout_s,
         )

@@ -16,7 +16,7 @@ from agent.evidence.folder import SUMMARY, CaptureFolders, FolderError
 from agent.evidence.governor import Bounds
 from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
 from agent.evidence.source import SourceError, Tier
-from agent.evidence.sources import all_sources
+from agent.evidence.sources import Sources
 from agent.evidence.summary import joined, summary_of
 from agent.evidence.taking import Before, Taking
 from agent.evidence.turn import TakenError, our_turn
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     Report = Callable[[dict[str, Any], Alert | None], bytes]
     """Makes the page of a capture out of what `evidence.json` holds and the alert that it was taken for."""
+    SourcesOf = Callable[[Process, Consent], Sequence[Source]]
+    """Gives the sources to be asked about a process."""
     Look = Callable[[HeldProcess, int], Conditions]
     """Reads what there is for a process, given the bytes that may still be written."""
 
@@ -62,7 +64,7 @@ class Captures:
         self,
         directory: Path,
         options: EvidenceOptions,
-        sources: Sequence[Source] | None = None,
+        sources: SourcesOf | Sequence[Source] | None = None,
         report: Report | None = None,
         baselines: Baselines | None = None,
         look: Look = pressure.look,
@@ -72,7 +74,7 @@ class Captures:
         self._folders = CaptureFolders(directory)
         self._options = options
         self._bounds = Bounds(options.max_pause_s, options.max_heavy_pause_s, options.disk_budget_bytes)
-        self._sources = all_sources() if sources is None else sources
+        self._sources_of = _handed_out(sources)
         self._report = report
         self._baselines = baselines
         self._look = look
@@ -143,7 +145,8 @@ class Captures:
         recent = self._recent.get(process.key)
         taken = recent is not None and recent.tier is Tier.HEAVY
         return (consent.heavy and not taken) and any(
-            source.cost.tier is Tier.HEAVY and source.suits(process, consent) for source in self._sources
+            source.cost.tier is Tier.HEAVY and source.suits(process, consent)
+            for source in self._sources_of(process, consent)
         )
 
     def unpaired(self, key: ProcessKey) -> bool:
@@ -153,7 +156,8 @@ class Captures:
     def baseline(self, process: Process, now: Instant, consent: Consent = NO_CONSENT) -> None:
         """Take what later captures are compared with, unless others are being taken. Never raises."""
         if self._baselines is not None:
-            self._baselines.take(process, now, consent, self._sources, self._options, self._look)
+            sources = self._sources_of(process, consent)
+            self._baselines.take(process, now, consent, sources, self._options, self._look)
 
     def _guarded(self, label: str, take: Callable[[], Evidence]) -> Evidence:
         """Take a capture in its turn; why there is none is a sentence."""
@@ -197,7 +201,7 @@ class Captures:
     ) -> Evidence:
         """Take every source of these tiers and write page and summary; `told` is what was found before."""
         try:
-            for source in self._sources:
+            for source in self._sources_of(taking.process, taking.consent):
                 self._take(source, taking, tiers)
             taking.held.check()
         except ProcessGoneError as error:
@@ -282,3 +286,13 @@ class Captures:
             folder.replace(REPORT, self._report(summary, alert))
         except Exception as error:  # noqa: BLE001 - made of what programs of others have said
             taking.missing.append(f"report: {one_line(str(error) or type(error).__name__)}")
+
+
+def _handed_out(sources: SourcesOf | Sequence[Source] | None) -> SourcesOf:
+    """Return what gives the sources of a process: all there are, or those given whatever the process."""
+    if sources is None:
+        return Sources()
+    if callable(sources):
+        return sources
+    given = sources
+    return lambda *_: given
