@@ -35,6 +35,8 @@ APART_S = 10.0
 """Between two snapshots the program goes on: what is new in the second and still there in the third leaks."""
 TIMEOUT_S = 180.0
 """For memlab itself, a Node program that needs several times a snapshot's size of memory."""
+NODE_FLAGS = ("--expose-gc", "--max-old-space-size=4096")
+"""Those of memlab's own first line."""
 MAX_OUTPUT_BYTES = 16_000_000
 TOLD = 2
 MAX_STEPS = 4
@@ -131,9 +133,15 @@ def read(output: str) -> list[Trace]:
     return traces
 
 
+def _program(tool: str) -> list[str]:
+    """Return how to start it: its first line names node with flags, on which Linux's env runs for ever."""
+    script, node = Path(tool).resolve(), shutil.which("node")
+    return [node, *NODE_FLAGS, str(script)] if script.suffix == ".js" and node else [tool]
+
+
 def _find_leaks(tool: str, folder: Path) -> bytes:
     paths = [(f"--{name}", str(_path(folder, name))) for name in SNAPSHOTS]
-    command = [tool, "find-leaks", "--trace-all-objects", "--work-dir", str(folder / "work")]
+    command = [*_program(tool), "find-leaks", "--trace-all-objects", "--work-dir", str(folder / "work")]
     outcome = run(
         NAME,
         [*command, *(word for pair in paths for word in pair)],
@@ -144,4 +152,4 @@ def _find_leaks(tool: str, folder: Path) -> bytes:
     if outcome.code != 0:
         lines = [line for line in outcome.errors.splitlines() if line.strip()] or ["it failed without a word"]
         raise SourceError(f"{NAME}: {one_line(lines[0], 200)}")
-    return outcome.output
+    return outcome.output + outcome.errors.encode()  # the traces go to standard error
