@@ -46,7 +46,8 @@ handle("{SECRET}")
 START = """
 import codecs, ctypes, os, struct, sys
 from agent.capture_helper.main import command
-codecs.lookup("ascii")  # before its folder may be closed to us
+from agent.evidence.sources import all_sources
+codecs.lookup("ascii"), all_sources()  # before their folder may be closed to us
 os.dup2(int(sys.argv[1]), 3)
 os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
 uid, capabilities = int(sys.argv[2]), [int(word) for word in sys.argv[3].split(",") if word]
@@ -78,11 +79,12 @@ from agent.watch.discovery import Discovery
 folder, path, pid, uid = sys.argv[1:]
 
 codecs.lookup("ascii")  # before its folder may be closed to us
+sources = all_sources()
 os.setgroups([])
 os.setresgid(int(uid), int(uid), int(uid))
 os.setresuid(int(uid), int(uid), int(uid))
 process = next(one for one in Discovery().processes() if one.key.pid == int(pid))
-captures = Captures(Path(folder), EvidenceOptions(cooldown_s=0.0), helped(all_sources(), CaptureHelper(path)))
+captures = Captures(Path(folder), EvidenceOptions(cooldown_s=0.0), helped(sources, CaptureHelper(path)))
 for line in sys.stdin:
     consent = Consent(**dict.fromkeys(line.split(), True))
     evidence = captures.capture(process, "x", SystemClock().now(), consent=consent)

@@ -48,9 +48,11 @@ from agent.bootstrap import Setting, build
 from agent.cli.run import command
 from agent.clock import SystemClock
 from agent.config import load
+from agent.evidence.sources import all_sources
+from agent.report.page import page
 with tempfile.TemporaryDirectory() as state, ExitStack() as stack:  # everything is imported
     build(Setting(load(sys.argv[2], os.environ), "", Path(state), SystemClock(), {{}}), stack)
-codecs.lookup("ascii")
+codecs.lookup("ascii"), all_sources()
 os.setgroups([])
 os.setresgid({CLIENT_UID}, {CLIENT_UID}, {CLIENT_UID})
 os.setresuid({CLIENT_UID}, {CLIENT_UID}, {CLIENT_UID})
