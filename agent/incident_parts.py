@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,16 +19,13 @@ from agent.model import (
     Verdict,
 )
 
-_ID_BYTES = 4
-"""Eight hexadecimal digits: enough to be unique among what a state directory keeps."""
-
 
 def identity(*parts: str) -> str:
-    """Return eight hexadecimal digits, the same for the same parts: a repeat cannot become a second."""
-    import hashlib  # noqa: PLC0415 - libcrypto is 3.5 MB, and there may never be an incident
+    """Return eight hexadecimal digits, the same for the same parts: a repeat cannot become a second.
 
-    text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return hashlib.blake2s(text, digest_size=_ID_BYTES).hexdigest()
+    A checksum will do, as one of the parts is always a time that nobody can choose.
+    """
+    return f"{zlib.crc32(chr(0).join(parts).encode('utf-8', 'surrogatepass')):08x}"
 
 
 @dataclass(frozen=True, slots=True)

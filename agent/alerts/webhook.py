@@ -61,6 +61,10 @@ class WebhookChannel:
         self._options = options
         self._http = http
         self._clock = clock
+        if options.secret:
+            signature(
+                options.secret, "", b""
+            )  # loads what it takes while a Python upgrade has not removed it
 
     def wants(self, alert: Alert) -> bool:  # noqa: ARG002 - the port's signature
         """Return True: what a webhook is told is the routes' matter."""

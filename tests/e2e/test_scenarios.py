@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import stat
 from pathlib import Path
@@ -216,7 +217,7 @@ def test_a_restart_of_the_agent_forgets_nothing_and_tells_nothing_twice(
         rig.restart(down_s=120.0)
         rig.leak(child, 20 * MB, 30 * MINUTE_S)
         assert rig.daemon is not None
-        (status,) = json.loads((rig.state_dir / "status.json").read_text())["incidents"]
+        (status,) = json.loads(gzip.decompress((rig.state_dir / "status.json.gz").read_bytes()))["incidents"]
         child.quit()
         rig.restart(down_s=60.0)
         rig.run(60.0)

@@ -189,7 +189,7 @@ def test_a_daemon_that_has_told_nothing_yet_is_exit_code_2(state: Path) -> None:
 
     assert result.exit_code == 2
     assert f"leakwatch is running (pid {os.getpid()}), but " in result.stderr
-    assert "status.json: not written yet" in result.stderr
+    assert "status.json.gz: not written yet" in result.stderr
 
 
 def test_what_an_earlier_daemon_told_is_not_taken_for_this_one(state: Path) -> None:
