@@ -105,6 +105,7 @@ def test_a_daemon_beats_while_it_ticks_and_stops_when_it_does_not(child: LeakyCh
         with DaemonRig(tmp_path, {"api": child.pid}, heartbeat=heartbeat) as rig:
             rig.run(60)
             receiver.wait_for(1)
+            rig.clock.rests("heartbeat-heartbeat")
             rig.run(60)
             receiver.wait_for(2)
             rig.clock.rests("heartbeat-heartbeat")
