@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from agent.model import Instant, ProcessKey, Verdict
 
 SUM_UP_EVERY_S = 300.0
-"""How often a living process is summed up: so much of it is lost when the agent is killed."""
+"""How often a living process is summed up."""
+WRITE_EVERY_S = 60.0
+"""What is to be stored goes to the disk together: a transaction rewrites whole pages."""
+WRITE_LONGER, WRITE_AGAIN_S = 1.5, 6 * 3600.0
+"""A run that goes on is stored again when it has lasted that much longer: so much of it is lost when the
+agent is killed and the process ends before the next start."""
 TURNS = 30
 """Processes that were opened together are summed up at so many different polls."""
 ABSENT_S = 3600.0
@@ -69,6 +74,10 @@ class Lineage:
         """When whose turn is to be summed up: a heap."""
         self._held: dict[_Place, LineageFinding] = {}
         self._over: list[Over] = []
+        self._unwritten: dict[str, Run] = {}
+        self._written_s: dict[str, float] = {}
+        """How long each living run had lasted when it was last stored, or is about to be."""
+        self._write_t_s = float("-inf")
         for run in store.runs():
             self._runs.setdefault(run.service, {})[run.key] = run
 
@@ -117,13 +126,27 @@ class Lineage:
         """Let go of a process that is no longer watched; its run stays."""
         for kept_by_key in (self._living, self._programs):
             kept_by_key.pop(key, None)
+        self._written_s.pop(str(key), None)
 
     def look(self, now: Instant) -> None:
         """Sum up the living whose turn it is, and find out which lineages are over."""
         due = self._take_turns(now.t_s)
         self._keep([run for watched in due if (run := self._sum_up(watched, now))], now)
+        if now.t_s >= self._write_t_s:
+            self.save(now)
         for place in [place for place in self._held if self._absent(place, now)]:
             self._end_lineage(place, "no process of it has run since", sound=False)
+
+    def save(self, now: Instant, *, everybody: bool = False) -> None:
+        """Hand what is to be stored to the disk; `everybody`: also the living as they were last summed up."""
+        self._write_t_s = now.t_s + WRITE_EVERY_S
+        if everybody:
+            living = {str(key) for key in self._living}
+            last = {key: run for runs in self._runs.values() for key, run in runs.items() if key in living}
+            self._unwritten = last | self._unwritten
+        if self._unwritten:
+            self._writer.put(tuple(self._unwritten.values()))
+            self._unwritten = {}
 
     def holds(self, service: str) -> bool:
         """Whether restarts are hiding a leak of this service: its incident outlives its processes.
@@ -204,8 +227,11 @@ class Lineage:
         """Remember some runs, hand them to the disk, and judge the lineages that they belong to."""
         if not runs:
             return
-        self._writer.put(runs)
         for run in runs:
+            before_s = self._written_s.get(run.key, 0.0)
+            if run.ended_wall_s or run.watched_s >= min(WRITE_LONGER * before_s, before_s + WRITE_AGAIN_S):
+                self._unwritten[run.key] = run
+                self._written_s[run.key] = run.watched_s
             for others in self._runs.values():
                 others.pop(run.key, None)  # it may have had another service's name
             self._runs.setdefault(run.service, {})[run.key] = run
