@@ -6,6 +6,9 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from agent.daemon.run_writing import RunWriting
 from agent.detect.course import floors_of_life, sum_up
 from agent.detect.lineage import LineageFinding, across, explain, lend, recovered
 from agent.history.runs import KEPT_RUNS, Run, kept
@@ -24,13 +27,9 @@ if TYPE_CHECKING:
     from agent.incidents import Incident
     from agent.model import Instant, ProcessKey, Verdict
 
-SUM_UP_EVERY_S = 300.0
-"""How often a living process is summed up."""
-WRITE_EVERY_S = 60.0
-"""What is to be stored goes to the disk together: a transaction rewrites whole pages."""
-WRITE_LONGER, WRITE_AGAIN_S = 1.5, 6 * 3600.0
-"""A run that goes on is stored again when it has lasted that much longer: so much of it is lost when the
-agent is killed and the process ends before the next start."""
+SUM_UP_EVERY_S, SUM_UP_AT_LEAST_S = 300.0, 3600.0
+"""How often a living process is summed up: more seldom the longer it lives."""
+SUM_UP_SHARE = 1 / 8
 TURNS = 30
 """Processes that were opened together are summed up at so many different polls."""
 ABSENT_S = 3600.0
@@ -64,7 +63,7 @@ class Lineage:
     ) -> None:
         self._config = config
         self._judge = judge
-        self._writer = writer
+        self._writing = RunWriting(writer)
         self._runs: dict[str, dict[str, Run]] = {}
         self._living: dict[ProcessKey, Watched] = {}
         self._programs: dict[ProcessKey, str] = {}
@@ -74,10 +73,6 @@ class Lineage:
         """When whose turn is to be summed up: a heap."""
         self._held: dict[_Place, LineageFinding] = {}
         self._over: list[Over] = []
-        self._unwritten: dict[str, Run] = {}
-        self._written_s: dict[str, float] = {}
-        """How long each living run had lasted when it was last stored, or is about to be."""
-        self._write_t_s = float("-inf")
         for run in store.runs():
             self._runs.setdefault(run.service, {})[run.key] = run
 
@@ -126,27 +121,28 @@ class Lineage:
         """Let go of a process that is no longer watched; its run stays."""
         for kept_by_key in (self._living, self._programs):
             kept_by_key.pop(key, None)
-        self._written_s.pop(str(key), None)
+        self._writing.forget(str(key))
 
     def look(self, now: Instant) -> None:
         """Sum up the living whose turn it is, and find out which lineages are over."""
-        due = self._take_turns(now.t_s)
-        self._keep([run for watched in due if (run := self._sum_up(watched, now))], now)
-        if now.t_s >= self._write_t_s:
-            self.save(now)
+        still, moved = [], []
+        for watched in self._take_turns(now.t_s):
+            if (run := self._gone_on(watched, now)) is not None:
+                still.append(run)
+            elif (run := self._sum_up(watched, now)) is not None:
+                moved.append(run)
+        self._remember(still, now)
+        self._keep(moved + [run for run in still if _place_of(run) in self._held], now)
+        self._writing.write(now)
         for place in [place for place in self._held if self._absent(place, now)]:
             self._end_lineage(place, "no process of it has run since", sound=False)
 
-    def save(self, now: Instant, *, everybody: bool = False) -> None:
-        """Hand what is to be stored to the disk; `everybody`: also the living as they were last summed up."""
-        self._write_t_s = now.t_s + WRITE_EVERY_S
-        if everybody:
-            living = {str(key) for key in self._living}
-            last = {key: run for runs in self._runs.values() for key, run in runs.items() if key in living}
-            self._unwritten = last | self._unwritten
-        if self._unwritten:
-            self._writer.put(tuple(self._unwritten.values()))
-            self._unwritten = {}
+    def save(self) -> None:
+        """Store everybody as they were last summed up: the agent stops."""
+        living = {str(key) for key in self._living}
+        self._writing.write_all(
+            {key: run for runs in self._runs.values() for key, run in runs.items() if key in living}
+        )
 
     def holds(self, service: str) -> bool:
         """Whether restarts are hiding a leak of this service: its incident outlives its processes.
@@ -210,9 +206,20 @@ class Lineage:
         while self._turns and t_s >= self._turns[0][0]:
             _, key = heappop(self._turns)
             if key in self._living:
-                heappush(self._turns, (t_s + SUM_UP_EVERY_S, key))
+                again_s = SUM_UP_SHARE * (t_s - self._living[key].birth_t_s)
+                heappush(self._turns, (t_s + min(max(again_s, SUM_UP_EVERY_S), SUM_UP_AT_LEAST_S), key))
                 due.append(self._living[key])
         return due
+
+    def _gone_on(self, watched: Watched, now: Instant) -> Run | None:
+        """Return the run of a process whose memory has never moved: only longer; None for any other."""
+        known = self._runs.get(watched.target.service, {}).get(str(watched.key))
+        one = self._judge.tracked(watched.key).series["heap"]
+        if known is None or self._judge.rings.moving(np.array([one.slot]))[0]:
+            return None
+        longer_s = max(0.0, now.t_s - one.birth_t_s - known.watched_s)
+        quiet_s = known.quiet_s + longer_s
+        return replace(known, seen_wall_s=now.wall_s, watched_s=known.watched_s + longer_s, quiet_s=quiet_s)
 
     def _sum_up(self, watched: Watched, now: Instant) -> Run | None:
         """Return the run of a process so far; None while it is too short to have a course."""
@@ -225,23 +232,22 @@ class Lineage:
 
     def _keep(self, runs: Sequence[Run], now: Instant) -> None:
         """Remember some runs, hand them to the disk, and judge the lineages that they belong to."""
-        if not runs:
-            return
+        self._remember(runs, now)
+        if self._config.detection.enabled:
+            for place in {_place_of(run) for run in runs}:
+                self._judge_lineage(place, now)
+
+    def _remember(self, runs: Sequence[Run], now: Instant) -> None:
         for run in runs:
-            before_s = self._written_s.get(run.key, 0.0)
-            if run.ended_wall_s or run.watched_s >= min(WRITE_LONGER * before_s, before_s + WRITE_AGAIN_S):
-                self._unwritten[run.key] = run
-                self._written_s[run.key] = run.watched_s
+            self._writing.note(run)
             for others in self._runs.values():
                 others.pop(run.key, None)  # it may have had another service's name
             self._runs.setdefault(run.service, {})[run.key] = run
             if len(self._runs[run.service]) > KEPT_RUNS:
                 newest = kept(self._runs[run.service].values(), now.wall_s)
                 self._runs[run.service] = {one.key: one for one in newest}
-        self._forget_oldest()
-        if self._config.detection.enabled:
-            for place in {_Place(run.service, run.program) for run in runs}:
-                self._judge_lineage(place, now)
+        if runs:
+            self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         for service in [service for service, runs in self._runs.items() if not runs]:
@@ -275,6 +281,10 @@ class Lineage:
             finding = explain(runs, now.wall_s, options) if options.enabled else None
             if finding and (finding.leaks or (known and recovered(runs, options) is None)):
                 self._held[place] = finding
+
+
+def _place_of(run: Run) -> _Place:
+    return _Place(run.service, run.program)
 
 
 def _started(watched: Watched) -> tuple[float, int]:

@@ -152,7 +152,7 @@ class Daemon:
         self._parts.notifier.stopping()
         now = self._parts.clock.now()
         self._parts.keeper.save_all(now)
-        self._parts.lineage.save(now, everybody=True)
+        self._parts.lineage.save()
         self._parts.watched.close_all()
         lasted = format_duration(now.t_s - self._started.t_s)
         log_event(logger, "stopped", after=lasted, ticks=self._parts.publisher.ticks)
