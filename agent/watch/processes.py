@@ -82,7 +82,6 @@ class Sampler:
     def __init__(self, proc_root: Path = Path("/proc")) -> None:
         self._root = str(proc_root)
         self._held: dict[ProcessKey, _Held] = {}
-        self._opened = 0
         self._open_fds = 0
         self._limit_fds = _count(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._short_told = False
@@ -95,7 +94,6 @@ class Sampler:
         if process.key in self._held:
             return
         held = self._held[process.key] = _Held()
-        self._opened += 1
         if not self._room_for_two():
             self._tell_short("descriptors are short")
             return
@@ -175,7 +173,7 @@ class Sampler:
             return Gone("exited, not yet reaped by its parent" if stat.dead else "exiting")
         if held.statm >= 0:
             held.raw = raw
-            held.whole_due_t_s = t_s + WHOLE_EVERY_S - (0 if held.seen else self._turn())
+            held.whole_due_t_s = t_s + WHOLE_EVERY_S - (0 if held.seen else _turn_s(key))
         anonymous_bytes = max(0, pages.resident - pages.shared) * _PAGE_BYTES
         return Sample(
             rss_bytes=pages.resident * _PAGE_BYTES,
@@ -205,10 +203,6 @@ class Sampler:
             swap_bytes=swap_bytes,
             children=held.children,
         )
-
-    def _turn(self) -> float:
-        """Return by how much earlier a process has its turn: not all of them at the same poll."""
-        return float(self._opened % int(WHOLE_EVERY_S))
 
     def _contents(self, held_fd: int, pid: int, name: str) -> bytes:
         if held_fd >= 0:
@@ -284,6 +278,11 @@ class Sampler:
             self._swap_t_s = t_s
             self._swapping = _host_swaps(self._root)
         return self._swapping
+
+
+def _turn_s(key: ProcessKey) -> float:
+    """Return by how much earlier a process has its first turn: not all of them at the same poll."""
+    return float(key.pid % int(WHOLE_EVERY_S))
 
 
 def _calm_s(key: ProcessKey) -> float:
