@@ -15,7 +15,7 @@ from agent.history.runs import KEPT_RUNS, Run, kept
 from agent.model import Event, Reason, State, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from agent.config import Config
     from agent.daemon.judge import Judge
@@ -82,11 +82,13 @@ class Lineage:
         if not config.detection.enabled:
             self._held.clear()
 
-    def open(self, watched: Watched, everybody: Iterable[Watched], now: Instant) -> Lent | None:
-        """Take in a process that has started; return what its service's earlier runs lend it."""
-        process, service = watched.target.process, watched.target.service
-        parents = {one.key.pid for one in everybody if one.target.service == service}
-        worker = process.parent_pid in parents
+    def open(self, watched: Watched, pids: Collection[int], now: Instant) -> Lent | None:
+        """Take in a process that has started; return what its service's earlier runs lend it.
+
+        `pids` are those of its service: whose parent is among them is a worker.
+        """
+        process = watched.target.process
+        worker = process.parent_pid in pids
         self._programs[watched.key] = f"{process.name} worker" if worker else process.name
         self._living[watched.key] = watched
         self._new.append(watched.key)

@@ -190,9 +190,11 @@ class Daemon:
     def _take_over(self, selection: Selection, now: Instant) -> None:
         parts = self._parts
         opened, left = parts.watched.update(selection.targets, now.t_s)
+        pids = parts.watched.pids_by_service() if opened else {}
         for one in opened:
             one.birth_t_s = parts.memory.birth(one)
-            parts.judge.open(one.key, one.birth_t_s, parts.lineage.open(one, parts.watched, now))
+            lent = parts.lineage.open(one, pids[one.target.service], now)
+            parts.judge.open(one.key, one.birth_t_s, lent)
         self._close(left, now)
         if self._first:
             self._first = False

@@ -109,6 +109,13 @@ class WatchedSet:
         """Return those of them that are watched."""
         return [self._watched[key] for key in keys if key in self._watched]
 
+    def pids_by_service(self) -> dict[str, set[int]]:
+        """Return the pids of every service's processes."""
+        pids: dict[str, set[int]] = {}
+        for one in self:
+            pids.setdefault(one.target.service, set()).add(one.key.pid)
+        return pids
+
     def update(self, targets: Iterable[Target], t_s: float) -> tuple[list[Watched], list[Departure]]:
         """Take over a new selection; return who is new and who left: no longer selected, or renamed.
 
