@@ -154,6 +154,15 @@ def _packed(values: dict[str, Any]) -> bytes:
     return packer.compress(json.dumps(values).encode()) + packer.flush()
 
 
+def _unpacked(data: bytes) -> bytes:
+    """Return what was packed. Raises ValueError where its end is missing, zlib.error."""
+    unpacker = zlib.decompressobj(_GZIP)
+    text = unpacker.decompress(data, MAX_FILE_BYTES)
+    if not unpacker.eof:
+        raise ValueError("torn")
+    return text
+
+
 def read(directory: Path) -> DaemonStatus:
     """Return what the daemon has told last. Raises StatusFileError for everything else that may lie there."""
     path = directory / NAME
@@ -165,7 +174,7 @@ def read(directory: Path) -> DaemonStatus:
     except OSError as error:
         raise StatusFileError(f"{path}: {error.strerror}") from None
     try:
-        values = json.loads(zlib.decompressobj(_GZIP).decompress(data, MAX_FILE_BYTES))
+        values = json.loads(_unpacked(data))
         if values["schema"] != SCHEMA:
             raise StatusFileError(f"{path}: written by another version of leakwatch")
         status: DaemonStatus = _from_plain(DaemonStatus, values)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.ma
 
 from agent.detect import rules
 from agent.detect.growth import theil_sen

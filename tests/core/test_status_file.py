@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import stat
@@ -119,7 +120,7 @@ def test_a_directory_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
 
 
 def test_none_written_yet_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StatusFileError, match=r"status\.json: not written yet"):
+    with pytest.raises(StatusFileError, match=r"status\.json\.gz: not written yet"):
         read(tmp_path)
 
 
@@ -131,7 +132,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def test_another_version_is_told(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_text('{"schema": 1}')
+    (tmp_path / NAME).write_bytes(gzip.compress(b'{"schema": 1}'))
 
     with pytest.raises(StatusFileError, match="written by another version of leakwatch"):
         read(tmp_path)
@@ -139,7 +140,7 @@ def test_another_version_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("foreign", ["", "null", "[]", "{}", '{"schema": 3}', "\x00", "[" * 100_000])
 def test_foreign_content_is_told(tmp_path: Path, foreign: str) -> None:
-    (tmp_path / NAME).write_text(foreign)
+    (tmp_path / NAME).write_bytes(gzip.compress(foreign.encode()))
 
     with pytest.raises(StatusFileError, match="not a status that leakwatch has written"):
         read(tmp_path)
@@ -157,10 +158,10 @@ def test_a_torn_file_is_told_wherever_it_is_torn(tmp_path: Path) -> None:
 
 def test_every_value_of_another_type_is_told(tmp_path: Path) -> None:
     write(tmp_path)
-    values = json.loads((tmp_path / NAME).read_text())
+    values = json.loads(gzip.decompress((tmp_path / NAME).read_bytes()))
 
     for key in values.keys() - {"schema"}:
-        (tmp_path / NAME).write_text(json.dumps(values | {key: {"odd": 1}}))
+        (tmp_path / NAME).write_bytes(gzip.compress(json.dumps(values | {key: {"odd": 1}}).encode()))
         with pytest.raises(StatusFileError, match="not a status"):
             read(tmp_path)
 
