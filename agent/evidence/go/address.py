@@ -127,3 +127,21 @@ def _holds(held: HeldProcess, inodes: set[int]) -> bool:
                 if os.readlink(number, dir_fd=folder) in wanted:
                     return True
     return False
+
+
+class Served:
+    """What asks a process at the address that its entry names."""
+
+    def __init__(self) -> None:
+        self._addresses = Addresses()
+
+    def suits(self, process: Process, consent: Consent) -> bool:
+        """Whether its entry names where it serves pprof; nobody is asked unasked."""
+        return self._addresses.suits(process, consent)
+
+    def why_not(self, process: Process, held: HeldProcess) -> str:
+        """Return why it could not be asked."""
+        try:
+            return why_not(held, self._addresses.of(process.key))
+        except ValueError as error:
+            return str(error)

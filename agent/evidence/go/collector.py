@@ -10,32 +10,16 @@ from agent.evidence.go.pprof import heap_in_use
 from agent.evidence.source import SourceError
 
 if TYPE_CHECKING:
-    from agent.consent import Consent
     from agent.evidence.kernel.procfs import HeldProcess
-    from agent.model import Process
 
 COLLECTIONS = 2
 """What a sync.Pool gives up survives one collection as its victim (sync/pool.go)."""
 
 
-class GoCollector:
+class GoCollector(address.Served):
     """`heap?gc=1` runs runtime.GC and answers when it is done."""
 
     name = "pprof heap?gc=1"
-
-    def __init__(self) -> None:
-        self._addresses = address.Addresses()
-
-    def suits(self, process: Process, consent: Consent) -> bool:
-        """Whether its entry names where it serves pprof."""
-        return self._addresses.suits(process, consent)
-
-    def why_not(self, process: Process, held: HeldProcess) -> str:
-        """Return why it could not be asked."""
-        try:
-            return address.why_not(held, self._addresses.of(process.key))
-        except ValueError as error:
-            return str(error)
 
     def collect(self, held: HeldProcess, timeout_s: float) -> Collected:
         """Read the heap in use, collect, and read it again."""

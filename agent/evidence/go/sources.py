@@ -15,11 +15,8 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
-    from agent.consent import Consent
     from agent.evidence.go.profile import Profile
-    from agent.evidence.kernel.procfs import HeldProcess
     from agent.evidence.taking import Taking
-    from agent.model import Process
 
 MANY_GOROUTINES = 1000
 LEAST_HELD_BYTES = 1_000_000
@@ -29,25 +26,11 @@ LEAST_MORE = 100
 MAX_SITES = 2000
 
 
-class _Served:
+class _Profiled(address.Served):
     """What a process serves at the address that its entry names."""
 
     name = ""
     cost = Cost(Tier.CHEAP, baseline=True)
-
-    def __init__(self) -> None:
-        self._addresses = address.Addresses()
-
-    def suits(self, process: Process, consent: Consent) -> bool:
-        """Whether its entry names where it serves pprof; nobody is asked unasked."""
-        return self._addresses.suits(process, consent)
-
-    def why_not(self, process: Process, held: HeldProcess) -> str:
-        """Return why it could not be asked."""
-        try:
-            return address.why_not(held, self._addresses.of(process.key))
-        except ValueError as error:
-            return str(error)
 
     def _fetch(self, taking: Taking, what: str, counting: str) -> Profile:
         """Fetch a profile of exactly this process, and keep it as it was sent. Raises SourceError."""
@@ -62,7 +45,7 @@ class _Served:
         return profile
 
 
-class GoHeap(_Served):
+class GoHeap(_Profiled):
     """Bytes in use by line of code, as of the last collection that has ended."""
 
     name = "pprof heap"
@@ -76,7 +59,7 @@ class GoHeap(_Served):
             taking.tell(CODE, line)
 
 
-class Goroutines(_Served):
+class Goroutines(_Profiled):
     """How many goroutines are at each line of the application."""
 
     name = "pprof goroutines"
