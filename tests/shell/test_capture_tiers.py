@@ -310,7 +310,7 @@ def test_baselines_of_processes_long_gone_and_the_oldest_make_room(tmp_path: Pat
 @pytest.mark.parametrize(
     "content",
     [b"", b"not gzip", gzip.compress(b"[]"), gzip.compress(b'{"files": 3}')],
-    ids=["empty", "not-gzip", "no-object", "files-no-list"],  # compressed bytes hold the time: no name of a test
+    ids=["empty", "not-gzip", "no-object", "files-no-list"],  # not by their bytes, which hold the time
 )
 def test_a_damaged_baseline_is_none(content: bytes, tmp_path: Path) -> None:
     key = ProcessKey(1, 2, "deadbeef")
