@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
@@ -28,6 +29,10 @@ WRITE_EVERY_S = 30.0
 MAX_FILE_BYTES = 16_000_000
 """A few hundred processes are some 100 kB."""
 _UNWRITTEN = NAME + ".new"
+_MODE = 0o600
+_PAGE_BYTES = 4096
+_LOOKS = 50
+"""How often a reader looks again who has come in the middle of writing, which takes microseconds."""
 _GZIP = 31
 """zlib's window bits for the format of gzip."""
 
@@ -119,7 +124,7 @@ def write(  # noqa: PLR0913 - everything that a person asks of a daemon
     config_path: str,
     unlisted: int = 0,
 ) -> None:
-    """Replace the file in one step, mode 0600; a reader sees the old one or the new one. Raises OSError.
+    """Write the file, mode 0600. Raises OSError.
 
     It is not forced to the disk: after a crash of the machine nobody runs that it could speak of.
     """
@@ -136,11 +141,39 @@ def write(  # noqa: PLR0913 - everything that a person asks of a daemon
         dropped=dropped,
         denied=denied,
     )
+    data = _padded(_packed({"schema": SCHEMA} | to_plain(told)))
+    if not _overwritten(directory / NAME, data):
+        _replace(directory, data)
+
+
+def _padded(data: bytes) -> bytes:
+    """Return it with zeros up to a whole page, which gzip allows and ignores."""
+    return data + bytes(-len(data) % _PAGE_BYTES)
+
+
+def _overwritten(path: Path, data: bytes) -> bool:
+    """Write over the file that is there if it is ours and as long; False where a new one is needed.
+
+    A new file every half a minute makes the file system write six more pages: a directory, bitmaps, an inode.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(fd)
+        ours = stat.S_ISREG(found.st_mode) and found.st_mode & 0o777 == _MODE and found.st_uid == os.geteuid()
+        return ours and found.st_size == len(data) and os.pwrite(fd, data, 0) == len(data)
+    finally:
+        os.close(fd)
+
+
+def _replace(directory: Path, data: bytes) -> None:
     unwritten = directory / _UNWRITTEN
     unwritten.unlink(missing_ok=True)  # left by a crash
     try:
-        with os.fdopen(os.open(unwritten, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(_packed({"schema": SCHEMA} | to_plain(told)))
+        with os.fdopen(os.open(unwritten, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "wb") as file:
+            file.write(data)
         unwritten.replace(directory / NAME)
     except OSError:
         with suppress(OSError):
@@ -166,19 +199,32 @@ def _unpacked(data: bytes) -> bytes:
 def read(directory: Path) -> DaemonStatus:
     """Return what the daemon has told last. Raises StatusFileError for everything else that may lie there."""
     path = directory / NAME
+    for _ in range(_LOOKS):
+        try:
+            text = _unpacked(_content(path))
+        except (zlib.error, ValueError):
+            continue
+        return _parsed(text, path)
+    raise StatusFileError(f"{path}: not a status that leakwatch has written")
+
+
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES)
+            return file.read(MAX_FILE_BYTES)
     except FileNotFoundError:
         raise StatusFileError(f"{path}: not written yet") from None
     except OSError as error:
         raise StatusFileError(f"{path}: {error.strerror}") from None
+
+
+def _parsed(text: bytes, path: Path) -> DaemonStatus:
     try:
-        values = json.loads(_unpacked(data))
+        values = json.loads(text)
         if values["schema"] != SCHEMA:
             raise StatusFileError(f"{path}: written by another version of leakwatch")
         status: DaemonStatus = _from_plain(DaemonStatus, values)
-    except (zlib.error, ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise StatusFileError(f"{path}: not a status that leakwatch has written") from None
     return status
 

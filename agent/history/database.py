@@ -17,13 +17,17 @@ class _DamagedError(sqlite3.DatabaseError):
     """Found by looking."""
 
 
-def open_or_begin_anew(path: Path, schema: str, say: Callable[[str], None]) -> sqlite3.Connection:
+def open_or_begin_anew(
+    path: Path, schema: str, say: Callable[[str], None], *, shared: bool = True
+) -> sqlite3.Connection:
     """Return a connection; a damaged file is set aside under another name, said, and a new one begun.
 
+    A file that is not shared can be opened by nobody else meanwhile; the index of its journal is then kept in
+    memory (https://sqlite.org/wal.html#noshm), where it costs no page of the disk at every transaction.
     Raises sqlite3.Error or OSError where neither can be opened.
     """
     try:
-        return _open(path, schema)
+        return _open(path, schema, shared=shared)
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
@@ -32,7 +36,7 @@ def open_or_begin_anew(path: Path, schema: str, say: Callable[[str], None]) -> s
             with suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).replace(f"{aside}{suffix}")
         say(f"{error}; set aside as {aside.name}")
-        return _open(path, schema)
+        return _open(path, schema, shared=shared)
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -40,10 +44,12 @@ def is_damage(error: sqlite3.Error) -> bool:
     return isinstance(error, _DamagedError) or getattr(error, "sqlite_errorcode", None) in _DAMAGED
 
 
-def _open(path: Path, schema: str) -> sqlite3.Connection:
+def _open(path: Path, schema: str, *, shared: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False)
     try:
         path.chmod(0o600)
+        if not shared:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         _check(connection)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.history import packing
 from agent.history.database import is_damage, open_or_begin_anew
 from agent.logs import log_event
 from agent.model import ProcessKey
@@ -32,12 +33,11 @@ FINE_KEPT_S = 26 * 3600.0
 COARSE_KEPT_S = 30 * 86400.0
 MAX_WAITING_ROWS = 60
 """Rows that wait for a slow disk; beyond it the oldest are given up, and said so once."""
-BLOCK = np.dtype([("process", "<u4"), ("series", "u1"), ("floor", "<f4"), ("peak", "<f4")])
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS processes (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, birth_t_s REAL NOT NULL, seen_t_s REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS blocks (
+CREATE TABLE IF NOT EXISTS spans (
     coarse INTEGER NOT NULL, t_s REAL NOT NULL, data BLOB NOT NULL, PRIMARY KEY (coarse, t_s)) WITHOUT ROWID;
 """
 
@@ -89,11 +89,11 @@ class HistoryStore:
         with connection:
             for key, birth in zip(row.keys, row.births_t_s, strict=True):
                 self._note(connection, key, birth, row.t_s)
-            data = self._pack(row).tobytes()
-            connection.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (row.coarse, row.t_s, data))
+            data = self._pack(row)
+            connection.execute("INSERT OR REPLACE INTO spans VALUES (?, ?, ?)", (row.coarse, row.t_s, data))
             kept_s = COARSE_KEPT_S if row.coarse else FINE_KEPT_S
             ended_t_s = row.t_s - kept_s
-            connection.execute("DELETE FROM blocks WHERE coarse = ? AND t_s < ?", (row.coarse, ended_t_s))
+            connection.execute("DELETE FROM spans WHERE coarse = ? AND t_s < ?", (row.coarse, ended_t_s))
             if row.coarse:
                 self._forget_ended(connection, row)
 
@@ -122,8 +122,8 @@ class HistoryStore:
         ids = dict(self._connection.execute("SELECT key, id FROM processes"))
         position = {ids[str(key)]: at for at, key in enumerate(keys) if str(key) in ids}
         query = (
-            "SELECT coarse, t_s, data FROM blocks WHERE NOT coarse OR t_s <"
-            " (SELECT ifnull(min(t_s), 1e18) FROM blocks WHERE NOT coarse) ORDER BY coarse DESC, t_s"
+            "SELECT coarse, t_s, data FROM spans WHERE NOT coarse OR t_s <"
+            " (SELECT ifnull(min(t_s), 1e18) FROM spans WHERE NOT coarse) ORDER BY coarse DESC, t_s"
         )
         for coarse, t_s, data in self._connection.execute(query):
             places, floors, peaks = _unpack(data, position, series)
@@ -137,7 +137,7 @@ class HistoryStore:
             self._connection = None
 
     def _open(self) -> sqlite3.Connection:
-        connection = open_or_begin_anew(self._path, _SCHEMA, _say)
+        connection = open_or_begin_anew(self._path, _SCHEMA, _say, shared=False)
         try:
             self._drop_earlier_boot(connection)
         except BaseException:
@@ -149,7 +149,7 @@ class HistoryStore:
         with connection:
             row = connection.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
             if row is not None and row[0] != self._boot_id:
-                connection.execute("DELETE FROM blocks")
+                connection.execute("DELETE FROM spans")
                 connection.execute("DELETE FROM processes")
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self._boot_id,))
 
@@ -163,13 +163,11 @@ class HistoryStore:
         (number,) = connection.execute("SELECT id FROM processes WHERE key = ?", (str(key),)).fetchone()
         self._ids[key] = number
 
-    def _pack(self, row: Row) -> NDArray[np.void]:
+    def _pack(self, row: Row) -> bytes:
         process, series = np.nonzero(np.isfinite(row.floors))
-        packed = np.zeros(len(process), dtype=BLOCK)
         ids = np.array([self._ids[key] for key in row.keys], dtype=np.uint32)
-        packed["process"], packed["series"] = ids[process], series
-        packed["floor"], packed["peak"] = row.floors[process, series], row.peaks[process, series]
-        return packed
+        floors, peaks = (one[process, series].astype(np.float32) for one in (row.floors, row.peaks))
+        return packing.pack(ids[process], series.astype(np.uint8), floors, peaks)
 
 
 def _say(why: str) -> None:
@@ -179,15 +177,16 @@ def _say(why: str) -> None:
 def _unpack(
     data: bytes, position: dict[int, int], series: int
 ) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
-    packed = np.frombuffer(data[: len(data) // BLOCK.itemsize * BLOCK.itemsize], dtype=BLOCK)
-    packed = packed[packed["series"] < series]
-    known = np.isin(packed["process"], np.fromiter(position, dtype=np.uint32, count=len(position)))
-    packed = packed[known]
-    ids = np.unique(packed["process"])
+    try:
+        process, kinds, low, high = packing.unpack(data)
+    except ValueError:  # one span of many: what is left is worth more than none
+        return [], np.empty((0, series)), np.empty((0, series))
+    known = np.isin(process, np.fromiter(position, dtype=np.uint32, count=len(position))) & (kinds < series)
+    process, kinds = process[known], kinds[known]
+    ids, at = np.unique(process, return_inverse=True)
     floors = np.full((len(ids), series), np.nan)
-    peaks = np.full((len(ids), series), np.nan)
-    at = np.searchsorted(ids, packed["process"])
-    floors[at, packed["series"]], peaks[at, packed["series"]] = packed["floor"], packed["peak"]
+    peaks = floors.copy()
+    floors[at, kinds], peaks[at, kinds] = low[known], high[known]
     return [position[int(one)] for one in ids], floors, peaks
 
 

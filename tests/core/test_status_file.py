@@ -6,6 +6,9 @@ import gzip
 import json
 import os
 import stat
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -70,6 +73,11 @@ PARKED = ParkedDelivery("7f3a9c21", "sentry", "403 from host")
 
 
 def write(directory: Path, **changes: object) -> DaemonStatus:
+    write_only(directory, **changes)
+    return read(directory)
+
+
+def write_only(directory: Path, **changes: object) -> None:
     given = {
         "watching": [PROCESS],
         "incidents": [INCIDENT],
@@ -79,7 +87,6 @@ def write(directory: Path, **changes: object) -> DaemonStatus:
         "config_path": "/etc/leakwatch/leakwatch.yaml",
     }
     status_file.write(directory, VIEW, NOW, **given | changes)  # type: ignore[arg-type]
-    return read(directory)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -112,6 +119,66 @@ def test_what_a_crash_has_left_half_written_is_replaced(tmp_path: Path) -> None:
 
     assert write(tmp_path, dropped=7).dropped == 7
     assert victim.read_text() == "precious"
+
+
+def test_a_file_of_the_same_length_is_written_over_in_place(tmp_path: Path) -> None:
+    write(tmp_path)
+    before = (tmp_path / NAME).stat().st_ino
+
+    assert write(tmp_path, dropped=13).dropped == 13
+    assert (tmp_path / NAME).stat().st_ino == before
+
+
+@pytest.mark.parametrize("harm", ["longer", "for others", "a link"])
+def test_a_file_of_another_length_mode_or_kind_is_replaced(tmp_path: Path, harm: str) -> None:
+    victim = tmp_path / "victim"
+    write(tmp_path)
+    if harm == "longer":
+        os.truncate(tmp_path / NAME, 2 * 4096)
+    elif harm == "for others":
+        (tmp_path / NAME).chmod(0o644)
+    else:
+        (tmp_path / NAME).rename(victim)
+        (tmp_path / NAME).symlink_to(victim)
+    content = (tmp_path / NAME).read_bytes()
+
+    write(tmp_path, dropped=13)
+
+    assert (tmp_path / NAME).stat(follow_symlinks=False).st_size == 4096
+    assert stat.S_IMODE((tmp_path / NAME).lstat().st_mode) == 0o600
+    assert harm != "a link" or victim.read_bytes() == content
+
+
+def test_who_reads_while_it_is_written_reads_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    listed = [replace(PROCESS, pid=number, heap_bytes=number**4) for number in range(1, 150)]
+    write(tmp_path, watching=listed)
+    ended = threading.Event()
+
+    def write_on() -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            turned = listed[number % 7 :] + listed[: number % 7]
+            status_file.write(
+                tmp_path,
+                VIEW,
+                NOW,
+                watching=turned,
+                incidents=[],
+                parked=[],
+                dropped=0,
+                denied=0,
+                config_path="",
+            )
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(write_on)
+        try:
+            for _ in range(40):
+                assert len(read(tmp_path).watching) == len(listed)
+        finally:
+            ended.set()
+        done.result()
 
 
 def test_a_directory_that_is_gone_is_an_os_error(tmp_path: Path) -> None:
@@ -149,6 +216,9 @@ def test_foreign_content_is_told(tmp_path: Path, foreign: str) -> None:
 def test_a_torn_file_is_told_wherever_it_is_torn(tmp_path: Path) -> None:
     write(tmp_path)
     whole = (tmp_path / NAME).read_bytes()
+    unpacker = zlib.decompressobj(wbits=31)
+    unpacker.decompress(whole)
+    whole = whole[: -len(unpacker.unused_data)]  # the page's rest means nothing
 
     for length in range(0, len(whole), 7):
         (tmp_path / NAME).write_bytes(whole[:length])

@@ -262,11 +262,17 @@ def test_a_writer_that_cannot_keep_up_gives_up_the_oldest_and_says_so_once(
     assert said(caplog) == ["the disk is too slow; some history is given up"]
 
 
-def test_a_row_cut_short_on_disk_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"", b"no row", bytes(200)])
+@pytest.mark.parametrize("kept_bytes", [0, 10])
+def test_a_damaged_row_is_left_out_and_the_others_are_read(
+    tmp_path: Path, data: bytes, kept_bytes: int
+) -> None:
     path = tmp_path / "h.db"
     with closing(HistoryStore(path, "b00t")) as store:
         store.append(row(80.0, API, WORKER))
+        store.append(row(160.0, API, WORKER))
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE blocks SET data = substr(data, 1, 20)")
+        damage = "UPDATE spans SET data = CAST(substr(data, 1, ?) || ? AS BLOB) WHERE t_s = 80"
+        connection.execute(damage, (kept_bytes, data))
     with closing(HistoryStore(path, "b00t")) as again:
-        assert stored(again, API, WORKER) == [(80.0, [0], False)]
+        assert stored(again, API, WORKER) == [(160.0, [0, 1], False)]
