@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agent.detect.series import Series
 from agent.history.rings import LEVELS, Rings
+from agent.median import median
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Tape:
     @property
     def pace_s(self) -> float:
         """How far its samples are apart, to `DIGITS` digits."""
-        apart_s = float(np.median(np.diff(self.clock_s))) if len(self.clock_s) > 1 else 0.0
+        apart_s = median(np.diff(self.clock_s)) if len(self.clock_s) > 1 else 0.0
         if apart_s <= LEAST_BASE_S:
             return LEAST_BASE_S
         return float(f"{apart_s:.{DIGITS}g}")

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
+from agent.gz import WINDOW_BITS, gzipped
 from agent.model import Event, Instant, State, Subject
 from agent.statedir import LOCK_NAME, MAX_PID_CHARS, StateError
 from agent.web import health
@@ -33,8 +34,6 @@ _MODE = 0o600
 _PAGE_BYTES = 4096
 _LOOKS = 50
 """How often a reader looks again who has come in the middle of writing, which takes microseconds."""
-_GZIP = 31
-"""zlib's window bits for the format of gzip."""
 
 
 class StatusFileError(Exception):
@@ -182,14 +181,13 @@ def _replace(directory: Path, data: bytes) -> None:
 
 
 def _packed(values: dict[str, Any]) -> bytes:
-    """Return values as JSON in the format of gzip (RFC 1952); `zcat` shows them."""
-    packer = zlib.compressobj(level=1, wbits=_GZIP)
-    return packer.compress(json.dumps(values).encode()) + packer.flush()
+    """Return values as JSON in the format of gzip; `zcat` shows them."""
+    return gzipped(json.dumps(values).encode(), level=1)
 
 
 def _unpacked(data: bytes) -> bytes:
     """Return what was packed. Raises ValueError where its end is missing, zlib.error."""
-    unpacker = zlib.decompressobj(_GZIP)
+    unpacker = zlib.decompressobj(WINDOW_BITS)
     text = unpacker.decompress(data, MAX_FILE_BYTES)
     if not unpacker.eof:
         raise ValueError("torn")

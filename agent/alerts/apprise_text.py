@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 from agent.alerts.wording import background, facts, first_line, links, sections
@@ -38,19 +37,19 @@ def _joined(parts: Iterator[str], limit_chars: int) -> str:
 
 def _html_parts(alert: Alert, *, with_title: bool) -> Iterator[str]:
     if with_title:
-        yield f"<p><b>{escape(first_line(alert))}</b></p>"
+        yield f"<p><b>{_escaped(first_line(alert))}</b></p>"
     yield from map(_html_fact, facts(alert))
     for section in sections(alert):
-        lines = "".join(f"<li>{escape(line)}</li>" for line in section.lines)
-        yield f"<p><b>{escape(section.title)}</b></p><ul>{lines}</ul>"
+        lines = "".join(f"<li>{_escaped(line)}</li>" for line in section.lines)
+        yield f"<p><b>{_escaped(section.title)}</b></p><ul>{lines}</ul>"
     if links(alert):
-        shown = (f'<a href="{escape(link.address)}">{escape(link.text)}</a>' for link in links(alert))
+        shown = (f'<a href="{_escaped(link.address)}">{_escaped(link.text)}</a>' for link in links(alert))
         yield f"<p>{' | '.join(shown)}</p>"
     yield from map(_html_fact, background(alert))
 
 
 def _html_fact(fact: Fact) -> str:
-    return f"<b>{escape(fact.label)}:</b> {escape(fact.value)}<br>"
+    return f"<b>{_escaped(fact.label)}:</b> {_escaped(fact.value)}<br>"
 
 
 def _text_parts(alert: Alert, *, with_title: bool) -> Iterator[str]:
@@ -67,3 +66,9 @@ def _text_parts(alert: Alert, *, with_title: bool) -> Iterator[str]:
 
 def _text_fact(fact: Fact) -> str:
     return f"{fact.label}: {fact.value}"
+
+
+def _escaped(text: str) -> str:
+    from html import escape  # noqa: PLC0415 - with all its entities, for those who have Apprise: it loads them too
+
+    return escape(text)

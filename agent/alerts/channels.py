@@ -11,10 +11,8 @@ from agent.alerts.datadog import DatadogChannel, DatadogOptions
 from agent.alerts.journal import JournalChannel, JournalOptions
 from agent.alerts.jsonl import FileChannel, FileOptions
 from agent.alerts.pagerduty import PagerDutyOptions
-from agent.alerts.pagerduty_acks import pagerduty_channel
 from agent.alerts.sentry import SentryChannel, SentryOptions
 from agent.alerts.slack import SlackOptions
-from agent.alerts.slack_bot import slack_channel
 from agent.alerts.tools import Tools
 from agent.alerts.webhook import WebhookChannel, WebhookOptions
 
@@ -61,10 +59,14 @@ def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # 
     """Return the same, made of other tools."""
     match options:
         case SlackOptions():
+            from agent.alerts.slack_bot import slack_channel  # noqa: PLC0415 - and all that Slack alone needs
+
             return slack_channel(name, options, tools)
         case SentryOptions():
             return SentryChannel(name, options, tools.http(options.http), tools.clock)
         case PagerDutyOptions():
+            from agent.alerts.pagerduty_acks import pagerduty_channel  # noqa: PLC0415
+
             return pagerduty_channel(name, options, tools)
         case WebhookOptions():
             return WebhookChannel(name, options, tools.http(options.http), tools.clock)

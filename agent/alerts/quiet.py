@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from zoneinfo import ZoneInfo  # noqa: TC004 - see `read_zone`
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EXPECTED_HOURS = 'hours of a day such as "22:00-07:00"'
@@ -83,6 +83,8 @@ def read_days(names: Iterable[str]) -> frozenset[int]:
 
 def read_zone(name: str) -> ZoneInfo:
     """Return a time zone by its name in the system's database. Raises ValueError."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - 0.4 MB with sysconfig, for those who name a zone
+
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):

@@ -6,14 +6,13 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_URL, uuid5
 
 from agent.alerts import chart
 from agent.alerts.answers import demand_success, retry_after_s, scrubbed
 from agent.alerts.attachments import NONE, Attachment, Attachments, read_attachments
 from agent.alerts.base import DeliveryError
 from agent.alerts.options import HttpOptions
-from agent.alerts.sentry_envelope import Dsn, envelope, quiet, sent_at
+from agent.alerts.sentry_envelope import Dsn, envelope, identifier, quiet, sent_at
 from agent.alerts.wording import (
     background,
     considerations,
@@ -152,7 +151,7 @@ def _attachments(alert: Alert) -> Attachments:
 
 def event_id(alert: Alert) -> str:
     """Return 32 hex digits that are the same whenever this transition is sent."""
-    return uuid5(NAMESPACE_URL, f"leakwatch:{alert.incident_id}:{alert.sequence}").hex
+    return identifier(f"leakwatch:{alert.incident_id}:{alert.sequence}")
 
 
 def payload(alert: Alert, options: SentryOptions, left_out: tuple[str, ...] = ()) -> dict[str, Any]:

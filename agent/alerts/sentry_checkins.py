@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_URL, uuid5
 
 from agent.alerts.answers import retry_after_s
 from agent.alerts.base import DeliveryError
 from agent.alerts.sentry import demand_arrival
-from agent.alerts.sentry_envelope import Dsn, check_in_envelope, quiet, sent_at
+from agent.alerts.sentry_envelope import Dsn, check_in_envelope, identifier, quiet, sent_at
 
 if TYPE_CHECKING:
     from agent.alerts.answers import HttpPort
@@ -44,7 +43,7 @@ class SentryCheckIns:
 def check_in(options: SentryOptions, now: Instant) -> dict[str, Any]:
     """Return one check-in: a heartbeat is a single one that says "ok"."""
     found: dict[str, Any] = {
-        "check_in_id": uuid5(NAMESPACE_URL, f"leakwatch:{options.monitor}:{now.wall_s}").hex,
+        "check_in_id": identifier(f"leakwatch:{options.monitor}:{now.wall_s}"),
         "monitor_slug": options.monitor,
         "status": "ok",
         "monitor_config": {

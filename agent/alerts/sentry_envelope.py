@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent import __version__
 from agent.alerts.address import is_loopback, split_url
 from agent.alerts.answers import LONGEST_RETRY_AFTER_S
+from agent.gz import gzipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,8 +124,15 @@ def _item(header: dict[str, Any], payload: bytes) -> list[bytes]:
 
 
 def _body(lines: list[bytes]) -> bytes:
-    return gzip.compress(b"\n".join(lines) + b"\n", mtime=0)
+    return gzipped(b"\n".join(lines) + b"\n", level=9)
 
 
 def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, allow_nan=False).encode()
+
+
+def identifier(text: str) -> str:
+    """Return 32 hex digits, as Sentry asks for them; the same of the same text."""
+    from uuid import NAMESPACE_URL, uuid5  # noqa: PLC0415 - asks the platform for its name when it is loaded
+
+    return uuid5(NAMESPACE_URL, text).hex

@@ -23,6 +23,7 @@ def keep_room(connection: sqlite3.Connection, room_bytes: int = ROOM_BYTES) -> N
     with suppress(sqlite3.Error):
         if _number(connection, "freelist_count") * page_bytes < room_bytes // 2:
             _grow(connection, room_bytes)
+            connection.execute("PRAGMA shrink_memory")  # its pages went through the cache
         connection.execute(f"PRAGMA wal_autocheckpoint = {emptied_at_pages}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from agent.cli.sparkline import column_of, columns, sparkline
 from agent.detect.growth import MIN_RISE_BLOCKS
+from agent.median import median
 from agent.model import Event
 from agent.text import one_line
 from agent.units import format_bytes, format_chance, format_duration, format_rate
@@ -59,7 +60,7 @@ def _alarmed(episode: Sequence[Said]) -> bool:
 
 def _head(recording: Recording, replay: Replay) -> str:
     clock_s = replay.clock_s
-    apart = f", one every {format_duration(float(np.median(np.diff(clock_s))))}" if len(clock_s) > 1 else ""
+    apart = f", one every {format_duration(median(np.diff(clock_s)))}" if len(clock_s) > 1 else ""
     name = click.style(one_line(recording.name, MAX_NAME_CHARS), bold=True)
     samples = "1 sample" if len(clock_s) == 1 else f"{len(clock_s)} samples"
     return f"{name}: {format_duration(float(clock_s[-1]))}, {samples}{apart}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import is_dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import yaml
@@ -117,7 +116,12 @@ def _shortest(texts: Iterable[str], value: float, parse: Callable[[str], float])
 
 def _decimal(number: float) -> str:
     whole = int(number)
-    return str(whole) if whole == number else f"{Decimal(repr(number)):f}"
+    text = str(whole) if whole == number else repr(number)
+    if "e" not in text:
+        return text
+    from decimal import Decimal  # noqa: PLC0415 - half a MB, for numbers that nobody writes
+
+    return f"{Decimal(text):f}"
 
 
 _WRITERS: dict[Callable[[str], float], Callable[[Any], str]] = {

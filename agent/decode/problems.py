@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from agent.text import one_line
@@ -51,6 +50,8 @@ def sentence(expected: str, found: str | None = None, nearest: str | None = None
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that somebody who typed `word` most likely meant, if one is close."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
     by_lower = {name.lower().replace("-", "_"): name for name in known}
     close = get_close_matches(word.lower().replace("-", "_"), by_lower, n=1)
     return by_lower[close[0]] if close else None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.ma
 
 from agent.detect import rules
 from agent.detect.growth import theil_sen
+from agent.median import median
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def sum_up(floors: Floats, block_s: float, min_rate_bytes_per_hour: float) -> Co
     quiet = _quiet_blocks(floors, min_rate_bytes_per_hour / per_hour)
     last = float(after[np.isfinite(after)][-1])
     slope = theil_sen(after)
-    base = float(np.nanmedian(after - slope.value * np.arange(len(after))))
+    base = median(after - slope.value * np.arange(len(after)))
     return Course(
         warmup_s=warm * block_s,
         base=base,
@@ -118,7 +118,7 @@ def _quiet_blocks(floors: Floats, min_slope: float) -> int:
     seen = floors[np.isfinite(floors)]
     if len(seen) < FEWEST_BLOCKS:
         return 0
-    end = float(np.median(seen[-max(HALF_BLOCKS, len(seen) // 8) :]))
+    end = median(seen[-max(HALF_BLOCKS, len(seen) // 8) :])
     built_up = float(np.ptp(seen))
     band = max(rules.MIN_GROWTH_BYTES, LEVEL_SHARE * end, QUIET_SHARE * built_up)
     outside = np.flatnonzero(np.isfinite(floors) & (np.abs(floors - end) > band))

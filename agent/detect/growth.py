@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.history.rings import BLOCKS
+from agent.median import median
 from agent.model import Estimate
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def theil_sen(values: Floats) -> Estimate:
         raise ValueError("a slope needs at least three values")
     a, b = _pairs(n)
     slopes = np.sort((y[b] - y[a]) / (i[b] - i[a]))
-    middle = float(np.median(slopes))
+    middle = median(slopes)
     left = y - middle * i
     left = left - left.mean()
     together = float((left[1:] * left[:-1]).sum()) / max(float((left**2).sum()), 1e-9)

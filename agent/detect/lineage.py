@@ -15,10 +15,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from agent.detect.lineage_reasons import NO_HINDRANCE, Together, in_order, tells
 from agent.history.runs import KEPT_S, Run
+from agent.median import median
 from agent.model import Estimate, Reason
 from agent.units import format_duration, format_rate
 
@@ -110,14 +109,14 @@ def lend(runs: Iterable[Run], now_wall_s: float) -> Lent | None:
     settled = [run for run in recent if _settled(run)]
     if not settled or any(run.leak for run in recent[-NEWEST_RUNS:]):
         return None
-    middle = float(np.median([run.level for run in settled]))
+    middle = median([run.level for run in settled])
     if len(settled) > 2:  # noqa: PLR2004 - of two, nobody knows which is odd
         settled = [run for run in settled if run.level <= ODD * middle]
     plateau = max(run.level for run in settled)
     if recent[-1].last > plateau and not _settled(recent[-1]):
         return None
-    warmup_s = float(np.median([run.warmup_s for run in settled]))
-    quiet_s = float(np.median([run.quiet_s for run in settled]))
+    warmup_s = median([run.warmup_s for run in settled])
+    quiet_s = median([run.quiet_s for run in settled])
     return Lent(plateau, warmup_s, quiet_s)
 
 
@@ -152,4 +151,4 @@ def _median_estimate(values: Sequence[float]) -> Estimate:
         if 1.0 - 2.0 * further < Z_COVER:
             break
         below, inside = further, inside + 1
-    return Estimate(float(np.median(ordered)), ordered[inside], ordered[count - 1 - inside])
+    return Estimate(median(ordered), ordered[inside], ordered[count - 1 - inside])

@@ -11,6 +11,7 @@ import numpy as np
 
 from agent.detect import rules
 from agent.history.runs import Run
+from agent.median import median
 from agent.model import Estimate, Reason
 from agent.units import format_bytes, format_duration, format_rate
 
@@ -109,7 +110,7 @@ class Together:
         newest_grown = max((at for at, run in enumerate(self.telling) if run in self.growing), default=-1)
         sound = self.telling[newest_grown + 1 :]
         lengths = [run.length_s for run in self.growing]
-        if lengths and _together_s(sound) < RECOVERED_LENGTHS * float(np.median(lengths)):
+        if lengths and _together_s(sound) < RECOVERED_LENGTHS * median(lengths):
             return None
         count = "the newest run has" if len(sound) == 1 else f"the {len(sound)} newest runs have"
         return f"{count} not grown for {format_duration(_together_s(sound))}"
@@ -134,8 +135,8 @@ class Together:
         return Reason("alike", passed=bool(high - low <= MAX_SPREAD * middle), text=text)
 
     def _notable(self, rate: Estimate) -> Reason:
-        growth = float(np.median([run.growth for run in self.telling]))
-        base = float(np.median([run.base for run in self.telling]))
+        growth = median([run.growth for run in self.telling])
+        base = median([run.base for run in self.telling])
         needed = max(rules.MIN_GROWTH_BYTES, MIN_GROWTH_SHARE * base)
         passed = growth >= needed and rate.low >= self.min_rate
         grown = format_bytes(max(0.0, growth))
@@ -143,7 +144,7 @@ class Together:
         return Reason("notable", passed=passed, text=text)
 
     def _goes_on(self) -> Reason:
-        pace = float(np.median([run.late_rate / run.rate for run in self.growing])) if self.growing else 0.0
+        pace = median([run.late_rate / run.rate for run in self.growing]) if self.growing else 0.0
         word = "goes on until each run ends"
         if pace < MIN_PACE:
             word = "slows down within each run"
@@ -154,7 +155,7 @@ class Together:
 
     def _keeps(self) -> Reason:
         shares = [(run.peak - run.last) / run.growth for run in self.growing]
-        share = float(np.median(shares)) if shares else 1.0
+        share = median(shares) if shares else 1.0
         word = "gives nothing back" if share <= MAX_GIVEN_BACK else "comes back down"
         return Reason(
             "keeps", passed=share <= MAX_GIVEN_BACK, text=f"{word}: typically {100 * share:.0f} % of it"
@@ -172,7 +173,7 @@ class Together:
     def _new_high(self, plateau: float | None) -> Reason:
         if plateau is None:
             return Reason("new-high", passed=True, text="no earlier run is known that came to rest")
-        last = float(np.median([run.last for run in self.telling]))
+        last = median([run.last for run in self.telling])
         word = "end above" if last > plateau else "end below"
         text = f"{word} {format_bytes(plateau)}, where earlier runs came to rest"
         return Reason("new-high", passed=last > plateau, text=text)
@@ -181,7 +182,7 @@ class Together:
         """Say whether the longest runs grew, too: a collector that comes late is seen in them."""
         longest = sorted(self.telling, key=lambda run: run.length_s)[-max(1, len(self.telling) // 3) :]
         hours = _together_s(longest) / 3600.0
-        typical = float(np.median([run.rate for run in self.growing])) if self.growing else math.inf
+        typical = median([run.rate for run in self.growing]) if self.growing else math.inf
         speed = sum(run.growth for run in longest) / hours / typical
         text = f"the longest runs grew at {100 * max(0.0, speed):.0f} % of the typical speed"
         return Reason("longest", passed=speed >= MIN_LONGEST_SPEED, text=text)
@@ -195,7 +196,7 @@ class Together:
         apart = np.abs(longer) >= math.log(PAIR_DIFFERS)
         if not apart.any() or np.ptp(length) < math.log(LENGTHS_DIFFER):
             return Reason("lengths", passed=False, text="all runs lasted about as long: length tells nothing")
-        elasticity = float(np.median(more[apart] / longer[apart]))
+        elasticity = median(more[apart] / longer[apart])
         word = (
             "longer runs grew more" if elasticity >= MIN_ELASTICITY else "longer runs grew no more: warm-up"
         )

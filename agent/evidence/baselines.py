@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
 from agent.evidence.source import SourceError, Tier
 from agent.evidence.taking import Before, Taking
 from agent.evidence.turn import TakenError, our_turn
+from agent.gz import gzipped
 from agent.logs import log_event
 from agent.model import ProcessKey
 
@@ -126,7 +126,7 @@ class Baselines:
         kept = {"schema": 1, "key": str(key), "taken_t_s": now.t_s, "files": files}
         with opened(str(self._directory)) as fd:
             CaptureFolder(self._directory, fd).replace(
-                f"{key}{SUFFIX}", gzip.compress(json.dumps(kept).encode("ascii"), mtime=int(now.t_s))
+                f"{key}{SUFFIX}", gzipped(json.dumps(kept).encode("ascii"), level=9, made_s=int(now.t_s))
             )
         self._taken[key] = now.t_s
         self._takes += 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+from agent.gz import gzipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +35,7 @@ class CaptureFolder:
         Nothing is left of one that does not fit. Raises OSError.
         """
         if len(content) > COMPRESS_FROM_BYTES and name != REPORT and not name.endswith(".gz"):
-            name, content = f"{name}.gz", gzip.compress(content, _COMPRESSION)
+            name, content = f"{name}.gz", gzipped(content, level=_COMPRESSION)
         with self.open(name) as file:
             file.write(content)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import zlib
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.evidence.files import CaptureFolder
+from agent.gz import WINDOW_BITS
 from agent.units import format_bytes
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class CaptureFolders:
 
     def free_bytes(self) -> int:
         """Return what may still be written; what must stay free is left out. Raises OSError."""
-        return shutil.disk_usage(self._directory).free - self._least_free_bytes
+        return _free_bytes(self._directory) - self._least_free_bytes
 
     def make(self, label: str) -> None:
         """Make the folder of all captures where it is not there yet.
@@ -105,17 +105,19 @@ class CaptureFolders:
 
     def keep_within(self, budget_bytes: int, newest_label: str) -> list[Stored]:
         """Remove captures until the rest fits, and return what was removed. Raises OSError, FolderError."""
+        from shutil import rmtree  # noqa: PLC0415 - loads every archive format there is
+
         with self._root() as root:
             removed = to_remove(self._stored(root), budget_bytes, newest_label)
             for stored in removed:
                 with suppress(FileNotFoundError):
-                    shutil.rmtree(f"{stored.label}/{stored.name}", dir_fd=root)
+                    rmtree(f"{stored.label}/{stored.name}", dir_fd=root)
                 with suppress(OSError):  # other captures lie there still
                     os.rmdir(stored.label, dir_fd=root)
         return removed
 
     def _check_space(self) -> None:
-        free_bytes = shutil.disk_usage(self._directory).free
+        free_bytes = _free_bytes(self._directory)
         if free_bytes < self._least_free_bytes:
             raise FolderError(
                 f"captures: only {format_bytes(free_bytes)} free in {self._directory}, "
@@ -217,7 +219,7 @@ def _read_kept(file: str, folder: int) -> bytes:
 def expanded(compressed: bytes) -> bytes:
     """Return what was compressed, `MAX_READ_BYTES` at most; empty for what gzip has not written."""
     with suppress(zlib.error):
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(compressed, MAX_READ_BYTES)
+        return zlib.decompressobj(WINDOW_BITS).decompress(compressed, MAX_READ_BYTES)
     return b""
 
 
@@ -233,3 +235,8 @@ def _size_bytes(name: str, parent: int) -> int:
     with suppress(OSError, FolderError), opened(name, parent) as fd, os.scandir(fd) as entries:
         return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in entries)
     return 0
+
+
+def _free_bytes(directory: Path) -> int:
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize

@@ -52,6 +52,7 @@ def _open(path: Path, schema: str, *, shared: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -256")  # kB: each page is written once, and read at the start
         _check(connection)
         connection.executescript(schema)
     except BaseException:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.gz import WINDOW_BITS
 from agent.report.files import PACKED
 from agent.text import one_line
 
@@ -27,8 +28,6 @@ MAX_FILES = 1000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,127}")
 _CAPTURE = re.compile(r"\d{3,}-\d{8}T\d{6}Z")
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_GZIP_WINDOW = 31
-"""zlib.decompressobj: 16 for a gzip header, 15 for the largest window."""
 
 
 class CaptureError(Exception):
@@ -130,7 +129,7 @@ def _captures(label: Path) -> list[Capture]:
 
 
 def _unpacked(content: bytes) -> bytes:
-    unpacker = zlib.decompressobj(_GZIP_WINDOW)
+    unpacker = zlib.decompressobj(WINDOW_BITS)
     try:
         return unpacker.decompress(content, MAX_READ_BYTES + 1)
     except zlib.error:

@@ -6,6 +6,7 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.evidence.go.protobuf import Reader, WireError, signed
+from agent.gz import WINDOW_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,8 +20,6 @@ MAX_NAME_CHARS = 300
 _PART_WORK = 10
 """What a sample, a location, a function or a string costs beside its fields: each becomes an object here."""
 _GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_WINDOW = 31
-"""zlib.decompressobj: 16 for the gzip header, 15 for the largest window."""
 
 
 class ProfileError(Exception):
@@ -80,7 +79,7 @@ def decode(raw: bytes, max_bytes: int = MAX_PROFILE_BYTES) -> Profile:
 def _unpacked(raw: bytes, max_bytes: int) -> bytes:
     if not raw.startswith(_GZIP_MAGIC):
         return raw
-    unpacking = zlib.decompressobj(_GZIP_WINDOW)
+    unpacking = zlib.decompressobj(WINDOW_BITS)
     content = unpacking.decompress(raw, max_bytes + 1)
     if len(content) > max_bytes:
         raise ProfileError(f"a profile of more than {max_bytes // 1_000_000}MB")

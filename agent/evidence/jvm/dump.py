@@ -14,6 +14,7 @@ from agent.evidence.jvm.speaker import DUMP_FILE
 from agent.evidence.kernel.procfs import parse_status
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE
+from agent.gz import WINDOW_BITS
 from agent.units import format_bytes
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ CHUNK_BYTES = 1 << 20
 COMPRESSION = 1
 MOST_PER_MEMORY = 3
 """A dump that is longer than so many times the memory of the JVM is none."""
-GZIP_WINDOW_BITS = 31
-"""16 more than 15, the largest window: with gzip's header (zlib.h)."""
 _IN_MEMORY = ("tmpfs", "ramfs")
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -161,7 +160,7 @@ def _opened(tmp_fd: int, name: str, uid: int) -> Iterator[BinaryIO]:
 
 def _compress(dump: BinaryIO, size_bytes: int, kept: BinaryIO, most_bytes: int) -> None:
     """Copy it as gzip. Raises SourceError for what is no dump, or takes more than `most_bytes` compressed."""
-    packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, GZIP_WINDOW_BITS)
+    packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, WINDOW_BITS)
     chunk = dump.read(CHUNK_BYTES)
     if not chunk.startswith(hprof.MAGIC):
         raise SourceError(f"{NAME}: what the JVM has written is no heap dump")

@@ -13,6 +13,7 @@ from agent.evidence.native.classes import class_of
 from agent.evidence.native.elf import ElfError, Symbols
 from agent.evidence.native.mangled import readable
 from agent.evidence.native.places import Places
+from agent.median import median
 from agent.text import one_line
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _distance(sample: Sample, pointer: int) -> int:
     """Return the median distance of a pointer's places within the pieces; 0 where it is alone in each."""
     gaps = [np.diff(np.flatnonzero(piece.words == np.uint64(pointer))) for piece in sample.pieces]
     all_gaps = np.concatenate([np.empty(0, np.int64), *gaps])
-    return int(np.median(all_gaps)) * 8 if all_gaps.size else 0
+    return int(median(all_gaps)) * 8 if all_gaps.size else 0
 
 
 def _symbols(held: HeldProcess, places: Places, pointers: Iterable[int]) -> dict[int, tuple[str, bool]]:

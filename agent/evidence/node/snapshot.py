@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from agent.evidence.node.channel import Inspected
 from agent.evidence.source import Cost, SourceError, Tier
+from agent.gz import WINDOW_BITS
 from agent.units import format_bytes
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ TIMEOUT_S = 120.0
 FILE = "heap.heapsnapshot.gz"
 CHUNK = "HeapProfiler.addHeapSnapshotChunk"
 COMPRESSION = 1
-GZIP_WINDOW_BITS = 31
-"""16 more than 15, the largest window: with gzip's header (zlib.h)."""
 
 
 class HeapSnapshot(Inspected):
@@ -49,7 +48,7 @@ class _Kept:
     def __init__(self, file: BinaryIO, most_bytes: int) -> None:
         self._file = file
         self._most_bytes = most_bytes
-        self._packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, GZIP_WINDOW_BITS)
+        self._packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, WINDOW_BITS)
         self._chunks = 0
 
     def add(self, message: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,8 +33,10 @@ class Dump(NamedTuple):
 
 def find(beside: Path | None = None, search: str | None = None) -> Path | None:
     """Return py-spy's executable: the one installed with this interpreter, else the first on the PATH."""
+    from shutil import which  # noqa: PLC0415 - loads every archive format there is
+
     folder = Path(sys.executable).parent if beside is None else beside
-    found = shutil.which(NAME, path=str(folder)) or shutil.which(NAME, path=search)
+    found = which(NAME, path=str(folder)) or which(NAME, path=search)
     return None if found is None else Path(found)
 
 
