@@ -82,20 +82,33 @@ class Replays:
             _Told(one, series, self.batch, options)
             for one, series in zip(tapes, self.batch.series, strict=True)
         ]
+        self._owners = {one.slot: k for k, series in enumerate(self.batch.series) for one in series}
+        self._busy: set[int] = set()
+        """Of which recordings something goes on."""
 
     def run(self) -> Iterator[tuple[int, Said]]:
         """Yield what a person would have been told, and of which recording, block by block; once."""
-        for t_s, completed, seen, series in self.batch.blocks():
-            self.detector.judge(completed, series, t_s)
+        for t_s, completed, seen, cohort in self.batch.blocks():
+            self.detector.judge_cohort(completed, cohort, t_s)
             breaches = self._fast_growth(seen, t_s)
-            for k in seen:
+            for k in self._concerned(seen, breaches):
                 for said in self.replays[k].tell(self.detector, breaches, t_s):
                     yield k, said
+                (self._busy.discard if self.replays[k].idle else self._busy.add)(k)
+
+    def _concerned(self, seen: Sequence[int], breaches: dict[int, Breach]) -> Sequence[int]:
+        """Return of which recordings something may be told: of most of many nothing is."""
+        if self._options.thresholds is not None and self._options.limit_bytes is not None:
+            return seen
+        found = self._busy.union(self._owners[slot] for slot in (*self.detector.slots, *breaches))
+        return [k for k in seen if k in found] if found else []
 
     def _fast_growth(self, seen: Sequence[int], t_s: float) -> dict[int, Breach]:
         limits = self._options.thresholds
+        if limits is None:
+            return {}
         memories = [one for k in seen if (one := self.replays[k].memory) is not None]
-        if limits is None or not memories:
+        if not memories:
             return {}
         return plain.fast_growth(self.batch.rings, memories, [limits] * len(memories), t_s)
 
@@ -148,6 +161,11 @@ class _Told:
             one: [k for k, track in enumerate(self.tracks) if track.subject is one] for one in subjects
         }
         self._stories = {one: Story(options.incidents) for one in (*subjects, Subject.HEAP_PERCENT)}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing goes on of which something could be told."""
+        return all(story.idle for story in self._stories.values())
 
     @property
     def memory(self) -> Series | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.detect.series import Series
+from agent.detect.series import Cohort, Series
 from agent.history.rings import LEVELS, Rings
 from agent.median import median
 
@@ -80,7 +80,7 @@ class Batch:
         load = None if tape.load is None else self.rings.open()
         return [Series(self.rings.open(), 0.0, line.counts, load, limit=line.limit) for line in tape.lines]
 
-    def blocks(self) -> Iterator[tuple[float, list[int], list[int], list[Series]]]:
+    def blocks(self) -> Iterator[tuple[float, list[int], list[int], Cohort]]:
         """Yield when each block begins, the levels that this completes, the tapes seen in it, their series.
 
         Only blocks in which a sample was taken: what a watching daemon would judge, when it would.
@@ -88,11 +88,14 @@ class Batch:
         cut = [self._cut(tape, series) for tape, series in zip(self._tapes, self.series, strict=True)]
         slots = np.concatenate([one.slots for one in cut])
         table = _Table.of(cut)
+        seen, cohort = [], Cohort([])
         for at, block in enumerate(table.ids.tolist()):
             t_s = block * self.rings.base_s
             completed = self.rings.add_block(t_s, slots, table.floors[:, at], table.peaks[:, at])
-            seen = np.flatnonzero(table.seen[:, at]).tolist()
-            yield t_s, completed, seen, [one for k in seen for one in self.series[k]]
+            if at == 0 or (table.seen[:, at] != table.seen[:, at - 1]).any():
+                seen = np.flatnonzero(table.seen[:, at]).tolist()
+                cohort = Cohort([one for k in seen for one in self.series[k]])
+            yield t_s, completed, seen, cohort
 
     def _cut(self, tape: Tape, series: Sequence[Series]) -> _Cut:
         rows = [line.values for line in tape.lines]

@@ -55,13 +55,25 @@ class Rise:
         return Rise(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
-def find_rise(rows: Floats) -> Rise:
+def find_rise(rows: Floats, least_growth: Floats | None = None) -> Rise:
     """Fit `base + slope * max(0, block - onset)` by least squares over every onset.
 
     The sums over all blocks after each onset are running sums from the right, so the search over the onsets
-    costs no more than one fit (two-phase regression: Hinkley, JASA 66, 1971, 736-743).
+    costs no more than one fit (two-phase regression: Hinkley, JASA 66, 1971, 736-743). A rise of less than
+    `least_growth` (shape (series,)) has no significance: it is not worked out.
     """
+    least = np.full(len(rows), -np.inf) if least_growth is None else least_growth
     seen = np.isfinite(rows)
+    whole = seen.all(axis=1)
+    if whole.all() or not whole.any():
+        return _find_rise(rows, seen, least)
+    parts = [np.flatnonzero(whole), np.flatnonzero(~whole)]
+    found = [_find_rise(rows[part], seen[part], least[part]) for part in parts]
+    back = np.argsort(np.concatenate(parts))
+    return Rise(*(np.concatenate([getattr(one, of.name) for one in found])[back] for of in fields(Rise)))
+
+
+def _find_rise(rows: Floats, seen: Bools, least_growth: Floats) -> Rise:
     sums = _Sums.over(rows, seen)
     slope, gain = sums.fits()
     possible = (sums.count >= MIN_RISE_BLOCKS) & seen
@@ -70,18 +82,23 @@ def find_rise(rows: Floats) -> Rise:
     at = (np.arange(len(rows)), onset)
     found = np.isfinite(gain[at])
     best = np.where(found, slope[at], 0.0)
-    base = sums.mean_y - best * sums.u[at] / np.maximum(sums.n, 1)
+    base = sums.mean_y - best * sums.u_at(onset) / np.maximum(sums.n, 1)
     blocks = np.where(found, rows.shape[1] - onset, 0)
-    return Rise(onset, best, base, _significance(rows, seen, onset, best, base), blocks)
+    rise = Rise(onset, best, base, np.zeros(len(rows)), blocks)
+    large = np.flatnonzero(rise.growth >= least_growth)
+    rise.significance[large] = _significance(rows[large], seen[large], onset[large], best[large], base[large])
+    return rise
 
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Suffix sums of a row: over block i >= j, with u = i - j."""
+    """Suffix sums of a row: over block i >= j, with u = i - j.
+
+    What depends only on which blocks were seen is worked out once where that is the same for all rows.
+    """
 
     n: Floats
     mean_y: Floats
-    total: Floats
     count: Floats
     u: Floats
     uu: Floats
@@ -89,14 +106,19 @@ class _Sums:
 
     @classmethod
     def over(cls, rows: Floats, seen: Bools) -> _Sums:
-        weight = seen.astype(np.float64)
+        alike = bool((seen == seen[:1]).all())
+        weight = (seen[:1] if alike else seen).astype(np.float64)
         n = weight.sum(axis=1)
         mean = np.where(seen, rows, 0.0).sum(axis=1) / np.maximum(n, 1)
         centred = np.where(seen, rows - mean[:, None], 0.0)
         i = np.arange(rows.shape[1], dtype=np.float64)
         count, t, tt, y, ty = (_suffix(v) for v in (weight, weight * i, weight * i * i, centred, centred * i))
         u, uu, uy = t - i * count, tt - 2 * i * t + i * i * count, ty - i * y
-        return cls(n, mean, (centred**2).sum(axis=1), count, u, uu, uy)
+        return cls(n, mean, count, u, uu, uy)
+
+    def u_at(self, onset: Ints) -> Floats:
+        """Return the sum of u since the onset of each row."""
+        return np.asarray(self.u[np.arange(len(onset)) if len(self.u) > 1 else 0, onset])
 
     def fits(self) -> tuple[Floats, Floats]:
         """Return the slope of the hinge at every block, and by how much it lowers the squared error."""

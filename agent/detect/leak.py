@@ -23,6 +23,7 @@ from agent.detect.look import Look
 from agent.detect.probability import Model, model, probability, score_of
 from agent.detect.rate import rates
 from agent.detect.reasons import explain
+from agent.detect.series import Cohort
 from agent.model import Estimate, Reason, State
 
 if TYPE_CHECKING:
@@ -100,14 +101,18 @@ class LeakDetector:
 
     def judge(self, levels: Sequence[int], series: Sequence[Series], t_s: float) -> None:
         """Judge the levels that have just completed a block, for all series at once."""
-        if not series or not self._options.enabled:
+        self.judge_cohort(levels, Cohort(series), t_s)
+
+    def judge_cohort(self, levels: Sequence[int], cohort: Cohort, t_s: float) -> None:
+        """Judge the same, again and again."""
+        if not cohort.series or not self._options.enabled:
             return
         for level in levels:
             if self._rings.block_s(level) * self._rings.blocks < rules.MIN_RISE_S:
                 continue  # no rise in it can be as long as a leak's
-            for one in series:
-                self._found.get(one.slot, {}).pop(level, None)
-            look = Look.at_rising(self._rings, level, series, t_s, self._options.min_rate_bytes_per_hour)
+            for slot in self._found.keys() & cohort.names if self._found else ():
+                self._found[slot].pop(level, None)
+            look = Look.at_rising(self._rings, level, cohort, t_s, self._options.min_rate_bytes_per_hour)
             if look is not None:
                 self._keep(level, look)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.detect import floors, growth, load, rules, shape
 from agent.detect.measures import Measures, Shape
-from agent.detect.series import Series
+from agent.detect.series import Cohort, Series
 from agent.history.rings import Rings, Window
 
 if TYPE_CHECKING:
@@ -54,22 +54,22 @@ class Look:
 
     @classmethod
     def at_rising(
-        cls, rings: Rings, level: int, series: Sequence[Series], t_s: float, min_rate_bytes_per_hour: float
+        cls, rings: Rings, level: int, cohort: Cohort, t_s: float, min_rate_bytes_per_hour: float
     ) -> Look | None:
         """Look at those that grow notably and out of their noise; the others cost little. None: nobody."""
-        counts = np.array([one.counts for one in series])
+        series, slots, counts = cohort.series, cohort.slots, cohort.counts
         if not load.reaches(rings, level):
-            near = np.flatnonzero(_may_stir(rings, level, _slots(series), counts))
-            series, counts = [series[k] for k in near.tolist()], counts[near]
+            near = np.flatnonzero(_may_stir(rings, level, slots, counts))
+            series, slots, counts = [series[k] for k in near.tolist()], slots[near], counts[near]
         if not series:
             return None
-        window = rings.window(level, _slots(series))
+        window = rings.window(level, slots)
         rows = floors.judged_floors(window, _births(series), t_s)
         rows, unloaded = load.without(rings, level, series, rows)
         stirring = np.flatnonzero(_stirring(rows, counts))
         if not len(stirring):
             return None
-        rise = growth.find_rise(rows[stirring])
+        rise = growth.find_rise(rows[stirring], _least_growth(counts[stirring]))
         rising = np.flatnonzero(_rising(rise, counts[stirring], window.block_s, min_rate_bytes_per_hour))
         if not len(rising):
             return None

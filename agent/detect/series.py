@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from agent.detect.lineage import Lent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +32,25 @@ class Series:
     """What sound earlier runs of the service lend this one; None where they lend nothing."""
     limit: float | None = None
     """What it cannot pass; None where that is not known."""
+
+
+class Cohort:
+    """Series that are judged together, and what is asked of all of them at every level, as arrays."""
+
+    def __init__(self, series: Sequence[Series]) -> None:
+        self.series = series
+
+    @cached_property
+    def slots(self) -> NDArray[np.intp]:
+        """Where they are kept."""
+        return np.array([one.slot for one in self.series], dtype=np.intp)
+
+    @cached_property
+    def counts(self) -> NDArray[np.bool_]:
+        """Which are no bytes."""
+        return np.array([one.counts for one in self.series], dtype=np.bool_)
+
+    @cached_property
+    def names(self) -> frozenset[int]:
+        """The slots as a set."""
+        return frozenset(self.slots.tolist())

@@ -18,7 +18,7 @@ from agent.replay_batch import Batch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.detect.series import Series
+    from agent.detect.series import Cohort
 
     Floats = NDArray[np.float64]
 
@@ -69,15 +69,15 @@ def of(cases: Sequence[Case]) -> list[Seen]:
     batch = Batch(tapes, tapes[0].pace_s)
     found: list[list[_Row]] = [[] for _ in cases]
     owner = {one.slot: k for k, several in enumerate(batch.series) for one in several}
-    for t_s, completed, _, series in batch.blocks():
+    for t_s, completed, _, cohort in batch.blocks():
         for level in completed:
-            for slot, row in _rows(batch, level, series, t_s):
+            for slot, row in _rows(batch, level, cohort, t_s):
                 found[owner[slot]].append(_Row(t_s, batch.rings.block_s(level), slot * 64 + level, row))
     return [_seen(case, rows) for case, rows in zip(cases, found, strict=True)]
 
 
-def _rows(batch: Batch, level: int, series: Sequence[Series], t_s: float) -> list[tuple[int, Floats]]:
-    look = Look.at_rising(batch.rings, level, series, t_s, MIN_RATE)
+def _rows(batch: Batch, level: int, cohort: Cohort, t_s: float) -> list[tuple[int, Floats]]:
+    look = Look.at_rising(batch.rings, level, cohort, t_s, MIN_RATE)
     if look is None:
         return []
     form = look.shape()

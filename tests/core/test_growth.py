@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,6 +65,31 @@ def test_nothing_rises_in(row: np.ndarray) -> None:
     rise = growth.find_rise(row[None, :])
 
     assert (rise.slope[0], rise.growth[0], rise.blocks[0]) == (0.0, 0.0, 0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["none", "the same", "some"]))
+def test_each_of_many_rises_as_it_does_alone(seed: int, unseen: str) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.stack([hinge(40, 35 * k // 6, 2.0) + rng.normal(0, 5, 40) for k in range(6)])
+    rows[:, : rng.integers(0, 20) if unseen == "the same" else 0] = NAN
+    rows[(rng.random(rows.shape) < 0.1) & (unseen == "some") & (np.arange(6) % 2 == 0)[:, None]] = NAN
+
+    together = growth.find_rise(rows)
+
+    for k in range(6):
+        alone = growth.find_rise(rows[k : k + 1])
+        assert [getattr(together, one.name)[k] for one in fields(alone)] == [
+            getattr(alone, one.name)[0] for one in fields(alone)
+        ]
+
+
+def test_only_of_what_is_large_is_it_worked_out_how_clear_it_is() -> None:
+    rows = np.stack([hinge(60, 20, 3.0), hinge(60, 40, 0.5)]) + np.sin(np.arange(60))
+
+    large = growth.find_rise(rows, np.array([100.0, 100.0]))
+
+    assert large.significance.tolist() == [growth.find_rise(rows).significance[0], 0.0]
 
 
 def test_noise_that_remembers_is_less_significant_than_noise_that_does_not() -> None:

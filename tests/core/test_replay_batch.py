@@ -92,7 +92,7 @@ def test_the_first_sample_is_left_out_and_blocks_without_samples_are_not_told() 
     t_s = np.array([0.0, 10.0, 40.0, 50.0])
     rows = {"anon": np.array([9.0, 1.0, 2.0, 3.0]), "cpu": np.array([0.0, 1.0, 2.0, 3.0])}
     batch = Batch([tape(Recording("gap", t_s, rows), ReplayOptions())], 10.0)
-    told = [(begin_s, seen, [one.slot for one in series]) for begin_s, _, seen, series in batch.blocks()]
+    told = [(begin_s, seen, cohort.slots.tolist()) for begin_s, _, seen, cohort in batch.blocks()]
     ((one,),) = batch.series
 
     assert told == [(begin_s, [0], [one.slot]) for begin_s in (0.0, 10.0, 40.0, 50.0)]
