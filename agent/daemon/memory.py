@@ -63,14 +63,16 @@ class Memory:
         rings = self._judge.rings
         slots = np.stack([self._judge.tracked(w.key).slots for w in known])
         until_t_s = 0.0
-        for began_s, places, row in self._store.rows([w.key for w in known], len(SERIES)):
+        for coarse, began_s, floors, peaks in self._store.rows([w.key for w in known], len(SERIES)):
             rings.hold(slots.ravel(), until_t_s)
-            row_s = rings.block_s(self._level(COARSE_S if row.coarse else FINE_S))
-            until_t_s = min(began_s + row_s, t_s)
-            recent = not row.coarse and t_s - began_s <= RECENT_S
-            block_s = rings.base_s if recent else row_s
-            for at_s in np.arange(began_s, until_t_s, block_s).tolist() if places else ():
-                rings.add_block(at_s, slots[places].ravel(), row.floors.ravel(), row.peaks.ravel(), block_s)
+            stored = self._level(COARSE_S if coarse else FINE_S)
+            until_t_s = min(began_s + rings.block_s(stored), t_s)
+            level = 0 if not coarse and t_s - began_s <= RECENT_S else stored
+            block_s = rings.block_s(level)
+            seen = np.isfinite(floors).any(axis=1)
+            at = (slots[seen].ravel(), floors[seen].ravel(), peaks[seen].ravel(), block_s, level)
+            for at_s in np.arange(began_s, until_t_s, block_s).tolist() if seen.any() else ():
+                rings.add_block(at_s, *at)
         rings.hold(slots.ravel(), until_t_s)
 
     def keep(self, completed: Sequence[int], watched: Sequence[Watched]) -> None:

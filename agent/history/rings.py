@@ -224,26 +224,27 @@ class Rings:
         return self.add_block(t_s, slots, values, values)
 
     def add_block(
-        self, t_s: float, slots: Ints, floors: Floats, peaks: Floats, lasted_s: float = 0.0
+        self, t_s: float, slots: Ints, floors: Floats, peaks: Floats, lasted_s: float = 0.0, level: int = 0
     ) -> list[int]:
         """Add a block (its floor and peak) as if its samples had been polled; return as `add` does.
 
-        A series that had one value all through it has had that value for as long as the block lasted.
+        A series that had one value all through it has had that value for as long as the block lasted. A block
+        of a coarser level leaves the finer ones as they are: empty, or this is no way to add it.
         """
-        completed = self._advance(max(self._block, int(t_s // self.base_s)))
+        completed = self._advance(max(self._block, int(t_s // self.base_s)), level)
         low, high = floors.astype(np.float32), peaks.astype(np.float32)
         columns = self._column[slots]
         moves = columns != RESTS
         still = ~moves
         if still.any():
-            woken = self._rested(slots[still], low[still], high[still], lasted_s)
+            woken = self._rested(slots[still], low[still], high[still], lasted_s, level)
             if len(woken):
                 columns = self._column[slots]
                 moves = columns != RESTS
         if moves.all():
-            self._levels[0].merge(columns, low, high)
+            self._levels[level].merge(columns, low, high)
         elif moves.any():
-            self._levels[0].merge(columns[moves], low[moves], high[moves])
+            self._levels[level].merge(columns[moves], low[moves], high[moves])
         return completed
 
     def window(self, level: int, slots: Ints | None = None) -> Window:
@@ -337,13 +338,13 @@ class Rings:
         blocks = window.floors.shape[1]
         return window.end_t_s - (blocks - int(seen[0])) * window.block_s if len(seen) else np.inf
 
-    def _advance(self, block: int) -> list[int]:
+    def _advance(self, block: int, finest: int) -> list[int]:
         """Begin a block; return the levels at which one is over: each is counted into the next level's."""
         before, self._block = self._block, block
         if before < 0:
             return []
         completed = []
-        for number, level in enumerate(self._levels):
+        for number, level in enumerate(self._levels[finest:], finest):
             over, following = before >> number, block >> number
             if over == following:
                 break
@@ -353,7 +354,7 @@ class Rings:
             completed.append(number)
         return completed
 
-    def _rested(self, slots: Ints, floors: Singles, peaks: Singles, lasted_s: float) -> Ints:
+    def _rested(self, slots: Ints, floors: Singles, peaks: Singles, lasted_s: float, level: int) -> Ints:
         """Take over what was seen of resting series; return those that do not rest any more."""
         seen = floors == floors  # noqa: PLR0124 - NaN is not itself, and isfinite costs a copy
         fresh = seen & (self._first[slots] == NEVER)
@@ -369,10 +370,10 @@ class Rings:
         self._last[slots[same]] = np.maximum(self._last[slots[same]], until)
         woken: Ints = slots[seen & ~same]
         if len(woken):
-            self._wake(woken)
+            self._wake(woken, level)
         return woken
 
-    def _wake(self, slots: Ints) -> None:
+    def _wake(self, slots: Ints, finest: int) -> None:
         """Give series a column each, filled with the value that they have had."""
         while len(self._free_columns) < len(slots):
             self._widen()
@@ -380,14 +381,14 @@ class Rings:
         columns = np.array([self._free_columns.pop() for _ in range(len(slots))], dtype=np.intp)
         self._column[slots] = columns
         first, last, values = self._first[slots], self._last[slots], self._rest[slots]
-        for number, level in enumerate(self._levels):
-            newest, finest = self._newest(number), 0 if number == 0 else number - 1
+        for number, level in enumerate(self._levels[finest:], finest):
+            newest, finer = self._newest(number), max(finest, number - 1)
             oldest = np.maximum(first >> number, newest - self.blocks + 1)
             level.fill(columns, oldest, np.minimum(last >> number, newest - 1), values)
             # Of its own block that is not over, a level has seen what the finer level has completed.
-            begun = newest << (number - finest)
-            over = self._newest(finest) - (1 if number else 0)
-            seen = np.maximum(first >> finest, begun) <= np.minimum(last >> finest, over)
+            begun = newest << (number - finer)
+            over = self._newest(finer) - (1 if number > finest else 0)
+            seen = np.maximum(first >> finer, begun) <= np.minimum(last >> finer, over)
             level.floor[columns[seen]] = level.peak[columns[seen]] = values[seen]
 
     def _widen(self) -> None:

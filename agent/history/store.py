@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,17 @@ class Row:
     births_t_s: tuple[float, ...]
     floors: NDArray[np.float64]
     """Shape (processes, series); NaN where nothing was seen."""
+    peaks: NDArray[np.float64]
+
+
+class Stored(NamedTuple):
+    """What is stored of one time span, of those who were asked for."""
+
+    coarse: bool
+    t_s: float
+    """When the span began, on the boot clock."""
+    floors: NDArray[np.float64]
+    """Shape (processes, series); NaN where nothing is stored."""
     peaks: NDArray[np.float64]
 
 
@@ -111,24 +122,24 @@ class HistoryStore:
         rows = self._connection.execute("SELECT key, birth_t_s FROM processes")
         return {ProcessKey.parse(key): birth for key, birth in rows}
 
-    def rows(self, keys: Sequence[ProcessKey], series: int) -> Iterator[tuple[float, list[int], Row]]:
-        """Return what is stored of these processes, oldest first: coarse rows, then the fine ones.
-
-        Each comes as (time, positions in `keys`, row), also without any of them; the row's arrays hold those
-        processes only.
-        """
+    def rows(self, keys: Sequence[ProcessKey], series: int) -> Iterator[Stored]:
+        """Return what is stored of these processes, oldest first: coarse rows, then the fine ones."""
         if self._connection is None:
             return
         ids = dict(self._connection.execute("SELECT key, id FROM processes"))
-        position = {ids[str(key)]: at for at, key in enumerate(keys) if str(key) in ids}
+        position = np.full(max(ids.values(), default=0) + 1, -1, dtype=np.intp)
+        for at, key in enumerate(keys):
+            if str(key) in ids:
+                position[ids[str(key)]] = at
         query = (
             "SELECT coarse, t_s, data FROM spans WHERE NOT coarse OR t_s <"
             " (SELECT ifnull(min(t_s), 1e18) FROM spans WHERE NOT coarse) ORDER BY coarse DESC, t_s"
         )
         for coarse, t_s, data in self._connection.execute(query):
-            places, floors, peaks = _unpack(data, position, series)
-            chosen = tuple(keys[at] for at in places)
-            yield t_s, places, Row(bool(coarse), t_s, chosen, (), floors, peaks)
+            floors = np.full((len(keys), series), np.nan)
+            peaks = floors.copy()
+            _unpack_into(floors, peaks, data, position)
+            yield Stored(bool(coarse), t_s, floors, peaks)
 
     def close(self) -> None:
         """Close the file."""
@@ -174,20 +185,19 @@ def _say(why: str) -> None:
     log_event(logger, "history", level=logging.ERROR, why=why)
 
 
-def _unpack(
-    data: bytes, position: dict[int, int], series: int
-) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
+def _unpack_into(
+    floors: NDArray[np.float64], peaks: NDArray[np.float64], data: bytes, position: NDArray[np.intp]
+) -> None:
+    """Fill in the blocks of one span; `position` of a stored number is the row it is wanted in, or -1."""
     try:
         process, kinds, low, high = packing.unpack(data)
     except ValueError:  # one span of many: what is left is worth more than none
-        return [], np.empty((0, series)), np.empty((0, series))
-    known = np.isin(process, np.fromiter(position, dtype=np.uint32, count=len(position))) & (kinds < series)
-    process, kinds = process[known], kinds[known]
-    ids, at = np.unique(process, return_inverse=True)
-    floors = np.full((len(ids), series), np.nan)
-    peaks = floors.copy()
-    floors[at, kinds], peaks[at, kinds] = low[known], high[known]
-    return [position[int(one)] for one in ids], floors, peaks
+        return
+    known = (process < len(position)) & (kinds < floors.shape[1])
+    places = position[np.where(known, process, 0)]
+    known &= places >= 0
+    at = (places[known], kinds[known])
+    floors[at], peaks[at] = low[known], high[known]
 
 
 class Store(Protocol[Item_contra]):

@@ -237,6 +237,41 @@ def test_stored_blocks_make_the_same_coarser_blocks(values: list[float]) -> None
         np.testing.assert_equal(restored.window(level).peaks, polled.window(level).peaks)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=16, max_size=120), st.integers(0, 8), st.integers(0, 4))
+def test_stored_blocks_of_their_own_levels_make_the_same_rings(
+    values: list[int], coarse: int, fine: int
+) -> None:
+    rows = np.array([values, [7] * len(values)], dtype=float)
+    rows[0, rows[0] < 5] = 3.0  # it rests now and then
+    polled, restored = (Rings(POLL_S, levels=7, blocks=8, capacity=2) for _ in range(2))
+    slots = np.array([polled.open(), polled.open()])
+    assert slots.tolist() == [restored.open(), restored.open()]
+    for at in range(rows.shape[1]):
+        polled.add(at * POLL_S, slots, rows[:, at])
+
+    at = 0
+    for level, blocks in ((3, coarse), (1, fine)):
+        for _ in range(blocks):
+            some = rows[:, at : at + 2**level]
+            if some.shape[1] == 2**level and at % 2**level == 0:
+                restored.add_block(
+                    at * POLL_S, slots, some.min(axis=1), some.max(axis=1), POLL_S * 2**level, level
+                )
+                at += 2**level
+    for begin in range(at, rows.shape[1]):
+        restored.add(begin * POLL_S, slots, rows[:, begin])
+    end_t_s = (rows.shape[1] + 64) * POLL_S
+    for rings in (polled, restored):
+        rings.add(end_t_s, slots, np.array([np.nan, np.nan]))
+
+    for level in (3, 4, 5, 6):
+        np.testing.assert_equal(restored.window(level).floors, polled.window(level).floors)
+        np.testing.assert_equal(restored.window(level).peaks, polled.window(level).peaks)
+    for level in (0, 1, 2):  # what they still reach was not seen any more by either
+        assert not np.isfinite(restored.window(level).floors).any()
+
+
 def test_a_length_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="above zero"):
         Rings(0.0)

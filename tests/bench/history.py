@@ -1,0 +1,231 @@
+"""Measures the history on disk: a month of a thousand processes, as busy as the recorded ones or idle.
+
+    python tests/bench/history.py
+    python tests/bench/history.py --processes 5000 --idle
+
+Every process repeats one of the labelled recordings, at a size and an hour of its own. Prints the size of the
+file, bytes a block (floor and peak of one series) and a sample that it stands for, what writing it costs, and how
+long a start takes to read it and how much memory that leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import made_up
+from bench import corpus
+
+from agent.config import default_config
+from agent.daemon.judge import SERIES, Judge
+from agent.daemon.memory import COARSE_S, FINE_S, Memory
+from agent.history.store import COARSE_KEPT_S, FINE_KEPT_S, HistoryStore, HistoryWriter, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from agent.daemon.watched import Watched
+
+    Floats = NDArray[np.float64]
+
+INTERVAL_S = 10.0
+PAGE_BYTES = 4096
+RECORDED = {
+    "heap": "anon",
+    "runtime": "heap",
+    "shared": "shmem",
+    "threads": "threads",
+    "fds": "fds",
+    "cpu": "cpu",
+}
+"""Series -> column of a recording; children were not recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """What was measured."""
+
+    processes: int
+    idle: bool
+    file_bytes: int
+    blocks: int
+    samples: int
+    """Polls of a series that the blocks stand for."""
+    written_bytes: int
+    """To the device, while the newest day was written."""
+    written_minutes: float
+    append_ms: float
+    restore_s: float
+    memory_bytes: int
+    """By how much the process has grown at reading all back."""
+
+    def lines(self) -> Iterator[str]:
+        """Return it for people."""
+        yield f"{self.processes:,} {'idle' if self.idle else 'busy'} processes, a poll every {INTERVAL_S:g} s"
+        yield f"file after 30 days      {self.file_bytes / 1e6:8.1f} MB"
+        yield f"bytes a block           {self.file_bytes / self.blocks:8.2f}"
+        yield f"bytes a sample          {self.file_bytes / self.samples:8.4f}"
+        minutes = self.processes * self.written_minutes
+        yield f"written B/process/min   {self.written_bytes / minutes:8.1f}"
+        yield f"a row takes             {self.append_ms:8.1f} ms, on a thread of its own"
+        yield f"read at a start in      {self.restore_s:8.2f} s"
+        yield f"memory that it takes    {self.memory_bytes / 1e6:8.1f} MB"
+
+
+class Repeated:
+    """One recording, repeated for ever by a process of another size."""
+
+    def __init__(self, case: corpus.Case, draw: np.random.Generator) -> None:
+        columns, t_s = case.recording.columns, case.recording.t_s
+        self._times = float(draw.uniform(0.5, 2.0))
+        self._lasts_s = max(1.0, float(t_s[-1] - t_s[0]))
+        self._at_s = t_s - t_s[0]
+        self._begins_s = float(draw.uniform(0.0, self._lasts_s))
+        rest = np.full(len(t_s), np.nan)
+        self._values = np.stack(
+            [self._sized(name, columns.get(RECORDED.get(name, ""), rest)) for name in SERIES]
+        )
+
+    def _sized(self, name: str, values: Floats) -> Floats:
+        if name in ("heap", "runtime", "shared"):
+            return np.round(values * self._times / PAGE_BYTES) * PAGE_BYTES
+        return values
+
+    def block(self, t_s: float, lasts_s: float) -> tuple[Floats, Floats]:
+        """Return floor and peak of each series over a block; NaN where there is nothing."""
+        since_s = (t_s + self._begins_s) % self._lasts_s
+        inside = (self._at_s >= since_s) & (self._at_s < since_s + lasts_s)
+        inside[int(np.searchsorted(self._at_s, since_s)) - 1] = True
+        seen = self._values[:, inside]
+        found = np.isfinite(seen).any(axis=1)
+        floors, peaks = np.full(len(SERIES), np.nan), np.full(len(SERIES), np.nan)
+        floors[found], peaks[found] = np.nanmin(seen[found], axis=1), np.nanmax(seen[found], axis=1)
+        cpu = SERIES.index("cpu")
+        rounds = (t_s + self._begins_s) // self._lasts_s
+        for one in (floors, peaks):
+            one[cpu] += rounds * self._values[cpu, -1]
+        return floors, peaks
+
+
+def processes(count: int, *, idle: bool) -> list[Repeated]:
+    """Return so many processes."""
+    cases = [case for case in corpus.load("real") if "cpu" in case.recording.columns]
+    draw = np.random.default_rng(1)
+    every = [Repeated(cases[k % len(cases)], draw) for k in range(count)]
+    return [] if idle else every
+
+
+def rows(
+    watched: Sequence[Watched], lives: Sequence[Repeated], *, coarse: bool, now_s: float
+) -> Iterator[Row]:
+    """Yield a row for every block that is kept, oldest first; what never moves is left out of fine ones."""
+    judge = Judge(replace(default_config(), poll_interval_s=INTERVAL_S))
+    level = int(np.ceil(np.log2((COARSE_S if coarse else FINE_S) / judge.rings.base_s)))
+    lasts_s = judge.rings.block_s(level)
+    first = int((now_s - (COARSE_KEPT_S if coarse else FINE_KEPT_S)) // lasts_s) + 1
+    keys, births = tuple(one.key for one in watched), tuple(one.birth_t_s for one in watched)
+    steady = np.array([100e6, np.nan, 40e6, 8.0, 40.0, 4.0, 1.5])
+    for number in range(first, int(now_s // lasts_s)):
+        t_s = number * lasts_s
+        if lives:
+            seen = [life.block(t_s, lasts_s) for life in lives]
+            floors, peaks = (np.stack([one[k] for one in seen]) for k in (0, 1))
+        else:
+            floors = np.tile(steady, (len(watched), 1))
+            peaks = floors.copy()
+        if not coarse and number > first:
+            still = (floors == peaks) & (floors == floors_before)  # noqa: F821 - of the round before
+            floors[still] = peaks[still] = np.nan
+            floors_before = np.where(still, floors_before, floors)  # noqa: F821
+        else:
+            floors_before = floors.copy()  # noqa: F841 - of the next round
+        yield Row(coarse, t_s, keys, births, floors, peaks)
+
+
+def _written_bytes() -> int:
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["write_bytes"])
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def measure(count: int, folder: Path, *, idle: bool) -> Month:
+    """Write a month of so many processes, and read it back."""
+    now_s = COARSE_KEPT_S + 86400.0
+    watched = [made_up.watched(pid) for pid in range(1, count + 1)]
+    lives = processes(count, idle=idle)
+    path, blocks, samples, taken_s, fine = folder / "history.db", 0, 0, 0.0, 0
+    with closing(HistoryStore(path, "b00t")) as store:
+        for coarse in (True, False):
+            before = _written_bytes()
+            for row in rows(watched, lives, coarse=coarse, now_s=now_s):
+                found = int(np.isfinite(row.floors).sum())
+                blocks += found
+                samples += found * (256 if coarse else 8)
+                began = time.perf_counter()
+                store.append(row)
+                taken_s += time.perf_counter() - began
+                fine += not coarse
+            written = _written_bytes() - before
+    size = sum(one.stat().st_size for one in folder.iterdir())
+    restore_s, memory = _restored(path, watched, now_s)
+    return Month(
+        count,
+        idle,
+        size,
+        blocks,
+        samples,
+        written,
+        FINE_KEPT_S / 60.0,
+        1000 * taken_s / fine,
+        restore_s,
+        memory,
+    )
+
+
+def _restored(path: Path, watched: Sequence[Watched], now_s: float) -> tuple[float, int]:
+    """Return how long it takes to read the file as a start does, and what memory that takes."""
+    before, began = _resident_bytes(), time.perf_counter()
+    judge = Judge(replace(default_config(), poll_interval_s=INTERVAL_S))
+    with closing(HistoryStore(path, "b00t")) as store:
+        memory = Memory(judge, store, HistoryWriter(store))
+        for one in watched:
+            judge.open(one.key, one.birth_t_s)
+        memory.restore(watched, now_s)
+    return time.perf_counter() - began, _resident_bytes() - before
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--processes", type=int, default=1000)
+    parser.add_argument("--idle", action="store_true", help="nothing ever changes")
+    parser.add_argument("--folder", help="on the disk that is to be measured; default: a temporary one")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        month = measure(options.processes, Path(folder), idle=options.idle)
+    told = json.dumps({name: getattr(month, name) for name in Month.__slots__})
+    sys.stdout.write(f"{told}\n" if options.json else "\n".join([*month.lines(), ""]))
+
+
+if __name__ == "__main__":
+    main()
