@@ -9,6 +9,7 @@ import stat
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from agent.gz import WINDOW_BITS, gzipped
@@ -263,11 +264,17 @@ def condition(told: DaemonStatus, now: Instant) -> Status:
 
 def to_plain(value: Any) -> Any:
     """Return values for JSON: a class as a mapping, a state by its name."""
-    if is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if (names := _names(value.__class__)) is not None:
+        return {name: to_plain(getattr(value, name)) for name in names}
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]
     return str(value) if isinstance(value, State) else value
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """Return the names of a class's fields; None where it has none."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 def _from_plain(kind: Any, value: Any) -> Any:

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 SUMMARY_EVERY_S = 3600.0
 SERVICES_EVERY_S = 5.0
 """How often the services are summed up anew where no incident opens or ends: not at every poll a second."""
+_SOUND = State.SOUND  # looked up once: of a thousand processes it takes a while
 MAX_LISTED = 200
 """Of thousands of processes the status file lists so many."""
 CHANNELS_EVERY_S = 10.0
@@ -226,14 +227,14 @@ def _heap(watched: Watched) -> int:
 
 def _watched_line(watched: Watched, incidents: Sequence[Incident]) -> WatchedProcess:
     members = [m for i in incidents if (m := i.member(watched.key))]
-    worst = max(members, key=lambda m: m.state, default=None)
+    worst = max(members, key=lambda m: m.state) if members else None
     return WatchedProcess(
         service=watched.target.service,
         pid=watched.key.pid,
         name=watched.target.process.name,
         heap_bytes=_heap(watched),
         limit_bytes=watched.limit.limit_bytes if watched.limit else None,
-        state=worst.state if worst else State.SOUND,
+        state=worst.state if worst else _SOUND,
         rate_bytes_per_hour=worst.verdict.rate.value if worst and worst.verdict.rate else None,
         probability=max((chance.probability for chance in chances(watched.verdicts)), default=None),
     )

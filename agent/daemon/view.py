@@ -86,6 +86,8 @@ def chances(verdicts: Iterable[Verdict]) -> tuple[Chance, ...]:
     for verdict in verdicts:
         if verdict.probability is not None:
             likeliest[verdict.subject] = max(verdict.probability, likeliest.get(verdict.subject, 0.0))
+    if not likeliest:
+        return ()
     return tuple(Chance(subject, likeliest[subject]) for subject in Subject if subject in likeliest)
 
 

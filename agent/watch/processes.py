@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 WHOLE_EVERY_S = 10.0
 """Threads and CPU time are read this often at most; memory at every poll."""
-CALM_EVERY_S = (20, 40)
+CALM_EVERY_S = (30, 60)
 """Who had used no CPU time at the latest whole reading, nor anything else, is read whole at an interval
 between these: without running nothing opens a descriptor or starts a thread."""
 SWAP_EVERY_S = 30.0
