@@ -22,6 +22,8 @@ MAX_UNWRITTEN = 20_000
 STORE_WAIT_S = 0.25
 """A transition is stored before it is logged, unless the disk takes longer than this."""
 CLOSE_WAIT_S = 3.0
+ROOM_AFTER_S = 5.0
+"""Taking room on a slow disk takes a while: not while the daemon starts, unless something is to be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Backlog:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closing, ROOM_AFTER_S)
         self._file.keep_room()
         while jobs := self._next():
             self._stored(self._write(jobs))

@@ -181,16 +181,34 @@ class StateFile:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    _make_private(path)
+    begun = _make_private(path)
     connection = sqlite3.connect(path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
+        # Of a file that is begun nothing can be lost yet: it waits for the disk once, not at every step.
+        connection.execute(f"PRAGMA synchronous = {'OFF' if begun else 'FULL'}")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
         _check(connection)
-        return prepared(connection)
+        prepared(connection)
+        if begun:
+            _make_durable(path)
+            connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _make_durable(path: Path) -> None:
+    """Wait until the file and its name are on the disk: the journal of an empty file would be thrown away."""
+    try:
+        for place in (path, path.parent):
+            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise sqlite3.OperationalError(str(error)) from error
 
 
 def _reader(path: Path) -> sqlite3.Connection:
@@ -200,8 +218,11 @@ def _reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _make_private(path: Path) -> None:
-    """Make the file where there is none, readable by its owner alone. A full disk is SQLite's error."""
+def _make_private(path: Path) -> bool:
+    """Make the file where there is none, readable by its owner alone; return whether nothing is in it yet.
+
+    A full disk is SQLite's error.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
@@ -210,6 +231,7 @@ def _make_private(path: Path) -> None:
         raise
     try:
         os.fchmod(descriptor, FILE_MODE)
+        return os.fstat(descriptor).st_size == 0
     finally:
         os.close(descriptor)
 

@@ -29,14 +29,19 @@ def keep_room(connection: sqlite3.Connection, room_bytes: int = ROOM_BYTES) -> N
 
 def _grow(connection: sqlite3.Connection, room_bytes: int) -> None:
     """Take the room and give it back to the file; in one transaction its pages would never be written."""
-    connection.execute("DROP TABLE IF EXISTS room")  # of one that was killed at this
-    connection.execute("CREATE TABLE room (content BLOB)")
+    synchronous = _number(connection, "synchronous")
+    connection.execute("PRAGMA synchronous = NORMAL")  # nobody would miss it
     try:
-        connection.execute("INSERT INTO room VALUES (zeroblob(?))", (room_bytes,))
+        connection.execute("DROP TABLE IF EXISTS room")  # of one that was killed at this
+        connection.execute("CREATE TABLE room (content BLOB)")
+        try:
+            connection.execute("INSERT INTO room VALUES (zeroblob(?))", (room_bytes,))
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        finally:
+            connection.execute("DROP TABLE room")
         connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
     finally:
-        connection.execute("DROP TABLE room")
-    connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

@@ -50,11 +50,12 @@ def _open(path: Path, schema: str, *, shared: bool) -> sqlite3.Connection:
         path.chmod(0o600)
         if not shared:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA synchronous = OFF")  # a new file: the first poll waits for no slow disk
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -256")  # kB: each page is written once, and read at the start
         _check(connection)
         connection.executescript(schema)
+        connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise

@@ -157,11 +157,12 @@ class HistoryStore:
         return connection
 
     def _drop_earlier_boot(self, connection: sqlite3.Connection) -> None:
+        row = connection.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
+        if row is not None and row[0] == self._boot_id:
+            return
         with connection:
-            row = connection.execute("SELECT value FROM meta WHERE name = 'boot'").fetchone()
-            if row is not None and row[0] != self._boot_id:
-                connection.execute("DELETE FROM spans")
-                connection.execute("DELETE FROM processes")
+            connection.execute("DELETE FROM spans")
+            connection.execute("DELETE FROM processes")
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (self._boot_id,))
 
     def _note(self, connection: sqlite3.Connection, key: ProcessKey, birth_t_s: float, t_s: float) -> None:

@@ -4,8 +4,8 @@
     python tests/bench/history.py --processes 5000 --idle
 
 Every process repeats one of the labelled recordings, at a size and an hour of its own. Prints the size of the
-file, bytes a block (floor and peak of one series) and a sample that it stands for, what writing it costs, and how
-long a start takes to read it and how much memory that leaves.
+file, bytes a block (floor and peak of one series) and a sample that it stands for, what writing it costs, and
+how long a start takes to read it and how much memory that leaves.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 INTERVAL_S = 10.0
+FINE_POLLS, COARSE_POLLS = 8, 256
+"""How many polls a block stands for."""
+NOW_S = COARSE_KEPT_S + 86400.0
+IDLE = {"heap": 100e6, "shared": 40e6, "threads": 8.0, "fds": 40.0, "children": 0.0, "cpu": 1.5}
 PAGE_BYTES = 4096
 RECORDED = {
     "heap": "anon",
@@ -121,39 +126,40 @@ class Repeated:
         return floors, peaks
 
 
-def processes(count: int, *, idle: bool) -> list[Repeated]:
+class Still:
+    """A process of which nothing ever changes."""
+
+    def block(self, t_s: float, lasts_s: float) -> tuple[Floats, Floats]:
+        """Return the same floor and peak of each series at any time."""
+        del t_s, lasts_s
+        values = np.array([IDLE.get(name, np.nan) for name in SERIES])
+        return values, values.copy()
+
+
+def lives(count: int, *, idle: bool) -> Sequence[Repeated | Still]:
     """Return so many processes."""
+    if idle:
+        return [Still()] * count
     cases = [case for case in corpus.load("real") if "cpu" in case.recording.columns]
     draw = np.random.default_rng(1)
-    every = [Repeated(cases[k % len(cases)], draw) for k in range(count)]
-    return [] if idle else every
+    return [Repeated(cases[k % len(cases)], draw) for k in range(count)]
 
 
-def rows(
-    watched: Sequence[Watched], lives: Sequence[Repeated], *, coarse: bool, now_s: float
-) -> Iterator[Row]:
-    """Yield a row for every block that is kept, oldest first; what never moves is left out of fine ones."""
-    judge = Judge(replace(default_config(), poll_interval_s=INTERVAL_S))
-    level = int(np.ceil(np.log2((COARSE_S if coarse else FINE_S) / judge.rings.base_s)))
-    lasts_s = judge.rings.block_s(level)
-    first = int((now_s - (COARSE_KEPT_S if coarse else FINE_KEPT_S)) // lasts_s) + 1
+def rows(watched: Sequence[Watched], lived: Sequence[Repeated | Still], *, coarse: bool) -> Iterator[Row]:
+    """Yield a row for every block that is kept, oldest first; what did not move is left out of fine ones."""
+    rings = Judge(replace(default_config(), poll_interval_s=INTERVAL_S)).rings
+    lasts_s = rings.block_s(int(np.ceil(np.log2((COARSE_S if coarse else FINE_S) / rings.base_s))))
+    first = int((NOW_S - (COARSE_KEPT_S if coarse else FINE_KEPT_S)) // lasts_s) + 1
     keys, births = tuple(one.key for one in watched), tuple(one.birth_t_s for one in watched)
-    steady = np.array([100e6, np.nan, 40e6, 8.0, 40.0, 4.0, 1.5])
-    for number in range(first, int(now_s // lasts_s)):
-        t_s = number * lasts_s
-        if lives:
-            seen = [life.block(t_s, lasts_s) for life in lives]
-            floors, peaks = (np.stack([one[k] for one in seen]) for k in (0, 1))
-        else:
-            floors = np.tile(steady, (len(watched), 1))
-            peaks = floors.copy()
-        if not coarse and number > first:
-            still = (floors == peaks) & (floors == floors_before)  # noqa: F821 - of the round before
+    known = np.full((len(watched), len(SERIES)), np.nan)
+    for number in range(first, int(NOW_S // lasts_s)):
+        seen = [one.block(number * lasts_s, lasts_s) for one in lived]
+        floors, peaks = (np.stack([one[k] for one in seen]) for k in (0, 1))
+        still = (floors == peaks) & (floors == known)
+        known = floors.copy()
+        if not coarse:
             floors[still] = peaks[still] = np.nan
-            floors_before = np.where(still, floors_before, floors)  # noqa: F821
-        else:
-            floors_before = floors.copy()  # noqa: F841 - of the next round
-        yield Row(coarse, t_s, keys, births, floors, peaks)
+        yield Row(coarse, number * lasts_s, keys, births, floors, peaks)
 
 
 def _written_bytes() -> int:
@@ -167,39 +173,35 @@ def _resident_bytes() -> int:
 
 def measure(count: int, folder: Path, *, idle: bool) -> Month:
     """Write a month of so many processes, and read it back."""
-    now_s = COARSE_KEPT_S + 86400.0
     watched = [made_up.watched(pid) for pid in range(1, count + 1)]
-    lives = processes(count, idle=idle)
-    path, blocks, samples, taken_s, fine = folder / "history.db", 0, 0, 0.0, 0
+    lived = lives(count, idle=idle)
+    path, blocks, samples, taken_s = folder / "history.db", 0, 0, []
     with closing(HistoryStore(path, "b00t")) as store:
         for coarse in (True, False):
             before = _written_bytes()
-            for row in rows(watched, lives, coarse=coarse, now_s=now_s):
+            for row in rows(watched, lived, coarse=coarse):
                 found = int(np.isfinite(row.floors).sum())
                 blocks += found
-                samples += found * (256 if coarse else 8)
+                samples += found * (COARSE_POLLS if coarse else FINE_POLLS)
                 began = time.perf_counter()
                 store.append(row)
-                taken_s += time.perf_counter() - began
-                fine += not coarse
+                taken_s.append(time.perf_counter() - began)
             written = _written_bytes() - before
     size = sum(one.stat().st_size for one in folder.iterdir())
-    restore_s, memory = _restored(path, watched, now_s)
     return Month(
-        count,
-        idle,
-        size,
-        blocks,
-        samples,
-        written,
-        FINE_KEPT_S / 60.0,
-        1000 * taken_s / fine,
-        restore_s,
-        memory,
+        processes=count,
+        idle=idle,
+        file_bytes=size,
+        blocks=blocks,
+        samples=samples,
+        written_bytes=written,
+        written_minutes=FINE_KEPT_S / 60.0,
+        append_ms=1000 * statistics.median(taken_s),
+        **_restored(path, watched),
     )
 
 
-def _restored(path: Path, watched: Sequence[Watched], now_s: float) -> tuple[float, int]:
+def _restored(path: Path, watched: Sequence[Watched]) -> dict[str, Any]:
     """Return how long it takes to read the file as a start does, and what memory that takes."""
     before, began = _resident_bytes(), time.perf_counter()
     judge = Judge(replace(default_config(), poll_interval_s=INTERVAL_S))
@@ -207,8 +209,8 @@ def _restored(path: Path, watched: Sequence[Watched], now_s: float) -> tuple[flo
         memory = Memory(judge, store, HistoryWriter(store))
         for one in watched:
             judge.open(one.key, one.birth_t_s)
-        memory.restore(watched, now_s)
-    return time.perf_counter() - began, _resident_bytes() - before
+        memory.restore(watched, NOW_S)
+    return {"restore_s": time.perf_counter() - began, "memory_bytes": _resident_bytes() - before}
 
 
 def main() -> None:
