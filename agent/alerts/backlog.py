@@ -23,7 +23,7 @@ STORE_WAIT_S = 0.25
 """A transition is stored before it is logged, unless the disk takes longer than this."""
 CLOSE_WAIT_S = 3.0
 ROOM_AFTER_S = 5.0
-"""Taking room on a slow disk takes a while: not while the daemon starts, unless something is to be written."""
+"""On a slow disk it takes a while to take room: not while the daemon starts, unless there is work to do."""
 
 
 @dataclass(frozen=True, slots=True)
