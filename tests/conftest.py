@@ -1,5 +1,5 @@
 """What many tests stand on: a child that grows when told, the socket on which systemd would listen,
-an outbox and a clock in hand."""
+an outbox and a clock in hand, a JVM whose static map grows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from children import LeakyChild
 from fakes import FakeClock
+from planted_jvms import Jvm, compiled, running
 
 from agent.alerts.outbox import Outbox
 
@@ -44,3 +45,16 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def jvm_classes() -> Iterator[Path]:
+    """Yield the folder of the compiled programs that leak."""
+    with compiled() as folder:
+        yield folder
+
+
+@pytest.fixture
+def static_map(jvm_classes: Path) -> Iterator[Jvm]:
+    with running(jvm_classes, "StaticMap") as jvm:
+        yield jvm

@@ -41,7 +41,7 @@ class Wants:
         return str(alert.severity) in self.severities
 
     def send(self, alert: Alert) -> None:
-        raise NotImplementedError(alert)
+        raise AssertionError(f"{self.name} sends nothing here: {alert}")
 
 
 @dataclass

@@ -13,32 +13,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from children import LeakyChild, process_of
-from planted_jvms import Jvm, compiled, false_jvm, needs_java, needs_root, running
+from planted_jvms import Jvm, false_jvm, needs_java, needs_root, running
 
 from agent.evidence.jvm import attach
 from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.source import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.model import Process
 
 NOBODY = 65534
 IN_TIME = "(no whole answer in time: the JVM is busy, or stopped|stopped after 2s without an answer)"
 """By itself, or, on a machine as busy as that, because it was killed."""
-
-
-@pytest.fixture(scope="module")
-def classes() -> Iterator[Path]:
-    with compiled() as folder:
-        yield folder
-
-
-@pytest.fixture
-def static_map(classes: Path) -> Iterator[Jvm]:
-    with running(classes, "StaticMap") as jvm:
-        yield jvm
 
 
 def ask(process: Process, command: str = "VM.version", timeout_s: float = 20.0, most: int = 1_000_000) -> str:
@@ -53,9 +39,9 @@ def why_not(process: Process) -> str:
 
 @needs_java
 @needs_root
-def test_another_users_jvm_is_asked_as_that_user(classes: Path) -> None:
+def test_another_users_jvm_is_asked_as_that_user(jvm_classes: Path) -> None:
     within = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    with running(classes, "StaticMap", within=within) as jvm:
+    with running(jvm_classes, "StaticMap", within=within) as jvm:
         assert "OpenJDK" in ask(jvm.process)
 
         about = Path(f"/tmp/.java_pid{jvm.process.key.pid}").stat()
@@ -101,8 +87,8 @@ def test_a_speaker_killed_at_any_moment_leaves_the_jvm_running(static_map: Jvm) 
         ("-XX:+DisableAttachMechanism", "it runs with -XX:+DisableAttachMechanism"),
     ],
 )
-def test_a_jvm_that_cannot_be_attached_to_is_left_alone(classes: Path, option: str, why: str) -> None:
-    with running(classes, "StaticMap", option) as jvm:
+def test_a_jvm_that_cannot_be_attached_to_is_left_alone(jvm_classes: Path, option: str, why: str) -> None:
+    with running(jvm_classes, "StaticMap", option) as jvm:
         assert why_not(jvm.process) == why
         with pytest.raises(SourceError) as refused:
             ask(jvm.process)

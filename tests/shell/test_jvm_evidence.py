@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from planted_jvms import Jvm, compiled, false_jvm, needs_java, needs_root, running
+from planted_jvms import Jvm, false_jvm, needs_java, needs_root, running
 
 from agent.consent import Consent
 from agent.evidence.captures import Captures
@@ -23,25 +23,11 @@ from agent.evidence.source import SourceError, Tier
 from agent.model import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.model import Evidence, Process
 
 NOW = Instant(10_000.0, 1_800_000_000.0)
 LATER = Instant(10_720.0, 1_800_000_720.0)
 OPTIONS = EvidenceOptions(cooldown_s=0.0, timeout_s=20.0)
-
-
-@pytest.fixture(scope="module")
-def classes() -> Iterator[Path]:
-    with compiled() as folder:
-        yield folder
-
-
-@pytest.fixture
-def static_map(classes: Path) -> Iterator[Jvm]:
-    with running(classes, "StaticMap") as jvm:
-        yield jvm
 
 
 def twice(jvm: Jvm, folder: Path, *, first: int, more: int) -> Evidence:
@@ -71,8 +57,8 @@ def test_a_static_map_is_named_by_what_it_holds(static_map: Jvm, tmp_path: Path)
 
 
 @needs_java
-def test_a_thread_local_is_named_by_what_it_holds(classes: Path, tmp_path: Path) -> None:
-    with running(classes, "ThreadLocalLeak") as jvm:
+def test_a_thread_local_is_named_by_what_it_holds(jvm_classes: Path, tmp_path: Path) -> None:
+    with running(jvm_classes, "ThreadLocalLeak") as jvm:
         gist = twice(jvm, tmp_path, first=100, more=5000).gist
 
     assert gist[0].startswith("grew: ThreadLocalLeak$RequestContext +5,000 (+120kB) in 12m")
@@ -80,8 +66,8 @@ def test_a_thread_local_is_named_by_what_it_holds(classes: Path, tmp_path: Path)
 
 
 @needs_java
-def test_direct_buffers_are_named_by_their_holder_and_their_memory(classes: Path, tmp_path: Path) -> None:
-    with running(classes, "DirectBufferLeak", "-XX:NativeMemoryTracking=summary") as jvm:
+def test_direct_buffers_are_named_by_their_holder_and_their_memory(jvm_classes: Path, tmp_path: Path) -> None:
+    with running(jvm_classes, "DirectBufferLeak", "-XX:NativeMemoryTracking=summary") as jvm:
         gist = twice(jvm, tmp_path, first=10, more=300).gist
 
     assert gist[0].startswith("grew: DirectBufferLeak$Frame +300")
@@ -91,8 +77,8 @@ def test_direct_buffers_are_named_by_their_holder_and_their_memory(classes: Path
 
 
 @needs_java
-def test_without_tracking_memory_outside_the_heap_is_told_all_the_same(classes: Path, tmp_path: Path) -> None:
-    with running(classes, "DirectBufferLeak") as jvm:
+def test_without_tracking_memory_outside_the_heap_is_told(jvm_classes: Path, tmp_path: Path) -> None:
+    with running(jvm_classes, "DirectBufferLeak") as jvm:
         gist = twice(jvm, tmp_path, first=10, more=300).gist
 
     (outside,) = (line for line in gist if line.startswith("outside the heap: +3"))
@@ -100,8 +86,8 @@ def test_without_tracking_memory_outside_the_heap_is_told_all_the_same(classes: 
 
 
 @needs_java
-def test_leaking_threads_are_named_by_the_line_they_wait_in(classes: Path, tmp_path: Path) -> None:
-    with running(classes, "ThreadLeak", "-Xss256k") as jvm:
+def test_leaking_threads_are_named_by_the_line_they_wait_in(jvm_classes: Path, tmp_path: Path) -> None:
+    with running(jvm_classes, "ThreadLeak", "-Xss256k") as jvm:
         gist = twice(jvm, tmp_path, first=10, more=60).gist
 
     assert "kept in: threads (java.lang.Thread +60" in "\n".join(gist)
@@ -111,8 +97,8 @@ def test_leaking_threads_are_named_by_the_line_they_wait_in(classes: Path, tmp_p
 
 
 @needs_java
-def test_a_collection_tells_garbage_from_what_is_kept(classes: Path) -> None:
-    with running(classes, "Churn") as jvm:
+def test_a_collection_tells_garbage_from_what_is_kept(jvm_classes: Path) -> None:
+    with running(jvm_classes, "Churn") as jvm:
         jvm.tell("keep 10")
         jvm.tell("collect 0")
         jvm.tell("churn 8")
@@ -165,12 +151,12 @@ def test_a_link_in_the_place_of_the_dumps_folder_is_not_followed(static_map: Jvm
 
 @needs_java
 @needs_root
-def test_a_jvm_in_its_own_namespaces_is_asked_there(classes: Path, tmp_path: Path) -> None:
+def test_a_jvm_in_its_own_namespaces_is_asked_there(jvm_classes: Path, tmp_path: Path) -> None:
     within = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
               'mount -t tmpfs none /tmp && exec "$@"', "sh")  # fmt: skip
     if subprocess.run([*within, "true"], check=False, capture_output=True).returncode:
         pytest.skip("no namespaces may be made here")
-    with running(classes, "StaticMap", within=within) as jvm:
+    with running(jvm_classes, "StaticMap", within=within) as jvm:
         pid = jvm.process.key.pid
         evidence = twice(jvm, tmp_path, first=10, more=3000)
         with HeldProcess(jvm.process.key) as held:
