@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-INTERVAL_S = 10.0
 PAGE_BYTES = 4096
 BASE_BYTES = 100e6
 
@@ -42,19 +41,19 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-def recordings(shape: Shape, series: int, samples: int) -> list[Recording]:
+def recordings(shape: Shape, series: int, samples: int, interval_s: float) -> list[Recording]:
     """Return so many recordings of anonymous memory."""
     draw, at = np.random.default_rng(1), np.arange(samples, dtype=np.float64)
     values = [BASE_BYTES + shape(draw, at, number) for number in range(series)]
     return [
-        Recording(f"{number}", INTERVAL_S * at, {"anon": np.round(one / PAGE_BYTES) * PAGE_BYTES})
+        Recording(f"{number}", interval_s * at, {"anon": np.round(one / PAGE_BYTES) * PAGE_BYTES})
         for number, one in enumerate(values)
     ]
 
 
-def samples_per_s(shape: Shape, series: int, samples: int) -> float:
+def samples_per_s(shape: Shape, series: int, samples: int, interval_s: float = 10.0) -> float:
     """Return how many samples a second of CPU time are judged, from recordings in memory to what is told."""
-    recorded = recordings(shape, series, samples)
+    recorded = recordings(shape, series, samples, interval_s)
     began_s = time.process_time()
     for _ in Replays(recorded, ReplayOptions()).run():
         pass
@@ -67,12 +66,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--series", type=int, default=1000)
-    parser.add_argument("--samples", type=int, default=2000, help="of each, 10 s apart")
+    parser.add_argument("--samples", type=int, default=2000, help="of each")
+    parser.add_argument("--interval", type=float, default=10.0, help="seconds between samples")
     parser.add_argument("--only", choices=list(SHAPES))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     shapes = {options.only: SHAPES[options.only]} if options.only else SHAPES
-    measured = {name: samples_per_s(shape, options.series, options.samples) for name, shape in shapes.items()}
+    measured = {
+        name: samples_per_s(shape, options.series, options.samples, options.interval)
+        for name, shape in shapes.items()
+    }
     lines = [f"{name:<20} {rate:>12,.0f} samples a second" for name, rate in measured.items()]
     sys.stdout.write((json.dumps(measured) if options.json else "\n".join(lines)) + "\n")
 
