@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from agent.alerts.state_room import keep_room
@@ -181,25 +181,29 @@ class StateFile:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    begun = _make_private(path)
+    if _make_private(path):
+        _begin(path)
     connection = sqlite3.connect(path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
-        # Of a file that is begun nothing can be lost yet: it waits for the disk once, not at every step.
-        connection.execute(f"PRAGMA synchronous = {'OFF' if begun else 'FULL'}")
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
         _check(connection)
-        prepared(connection)
-        if begun:
-            _make_durable(path)
-            connection.execute("PRAGMA synchronous = FULL")
+        return prepared(connection)
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
-def _make_durable(path: Path) -> None:
-    """Wait until the file and its name are on the disk: the journal of an empty file would be thrown away."""
+def _begin(path: Path) -> None:
+    """Fill a new file: nothing can be lost of it yet, so the disk is waited for once and not at every step.
+
+    It is opened beside SQLite only while no connection is: closing it would give up SQLite's locks of it
+    (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+    """
+    with closing(sqlite3.connect(path, BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = WAL")
+        prepared(connection)
     try:
         for place in (path, path.parent):
             descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
