@@ -109,6 +109,7 @@ def main() -> None:
         catch_signals(seen)
     mapped = map_library(folder)
     where = Path(f"/tmp/.java_pid{os.getpid()}")
+    where.unlink(missing_ok=True)  # of an earlier process of this number that was killed
     planted = plant(how, where, folder)
     answer("ready")
     try:
