@@ -65,7 +65,7 @@ def build_with(name: str, options: ChannelOptions, tools: Tools) -> Channel:  # 
         case SentryOptions():
             return SentryChannel(name, options, tools.http(options.http), tools.clock)
         case PagerDutyOptions():
-            from agent.alerts.pagerduty_acks import pagerduty_channel  # noqa: PLC0415
+            from agent.alerts.pagerduty_acks import pagerduty_channel  # noqa: PLC0415 - as for Slack
 
             return pagerduty_channel(name, options, tools)
         case WebhookOptions():

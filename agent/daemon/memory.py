@@ -65,7 +65,7 @@ class Memory:
         until_t_s = 0.0
         for coarse, began_s, floors, peaks in self._store.rows([w.key for w in known], len(SERIES)):
             rings.hold(slots.ravel(), until_t_s)
-            stored = self._level(COARSE_S if coarse else FINE_S)
+            stored = rings.level_of(COARSE_S if coarse else FINE_S)
             until_t_s = min(began_s + rings.block_s(stored), t_s)
             level = 0 if not coarse and t_s - began_s <= RECENT_S else stored
             block_s = rings.block_s(level)
@@ -78,12 +78,9 @@ class Memory:
     def keep(self, completed: Sequence[int], watched: Sequence[Watched]) -> None:
         """Hand the blocks that have just been completed to the writer."""
         for coarse, least_s in ((False, FINE_S), (True, COARSE_S)):
-            level = self._level(least_s)
+            level = self._judge.rings.level_of(least_s)
             if level in completed and watched:
                 self._writer.put(self._row(level, watched, coarse=coarse))
-
-    def _level(self, least_s: float) -> int:
-        return max(0, math.ceil(math.log2(least_s / self._judge.rings.base_s)))
 
     def _row(self, level: int, watched: Sequence[Watched], *, coarse: bool) -> Row:
         """Return the newest block of a level; of series that rest only in coarse rows, and in the first."""

@@ -12,6 +12,7 @@ what it was.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,10 @@ class Rings:
     def block_s(self, level: int) -> float:
         """Return the length of a block of a level in seconds."""
         return float(self.base_s * 2**level)
+
+    def level_of(self, least_s: float) -> int:
+        """Return the finest level whose blocks are at least so long."""
+        return max(0, math.ceil(math.log2(least_s / self.base_s)))
 
     @property
     def capacity(self) -> int:

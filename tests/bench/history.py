@@ -27,7 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import made_up
-from bench import corpus
+from bench import corpus, cost_meter
 
 from agent.config import default_config
 from agent.daemon.judge import SERIES, Judge
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 INTERVAL_S = 10.0
-FINE_POLLS, COARSE_POLLS = 8, 256
-"""How many polls a block stands for."""
 NOW_S = COARSE_KEPT_S + 86400.0
 IDLE = {"heap": 100e6, "shared": 40e6, "threads": 8.0, "fds": 40.0, "children": 0.0, "cpu": 1.5}
 PAGE_BYTES = 4096
@@ -145,10 +143,20 @@ def lives(count: int, *, idle: bool) -> Sequence[Repeated | Still]:
     return [Repeated(cases[k % len(cases)], draw) for k in range(count)]
 
 
+def new_judge() -> Judge:
+    """Return a judge at the interval."""
+    return Judge(replace(default_config(), poll_interval_s=INTERVAL_S))
+
+
+def row_s(*, coarse: bool) -> float:
+    """Return how long the blocks of a row are."""
+    rings = new_judge().rings
+    return rings.block_s(rings.level_of(COARSE_S if coarse else FINE_S))
+
+
 def rows(watched: Sequence[Watched], lived: Sequence[Repeated | Still], *, coarse: bool) -> Iterator[Row]:
     """Yield a row for every block that is kept, oldest first; what did not move is left out of fine ones."""
-    rings = Judge(replace(default_config(), poll_interval_s=INTERVAL_S)).rings
-    lasts_s = rings.block_s(int(np.ceil(np.log2((COARSE_S if coarse else FINE_S) / rings.base_s))))
+    lasts_s = row_s(coarse=coarse)
     first = int((NOW_S - (COARSE_KEPT_S if coarse else FINE_KEPT_S)) // lasts_s) + 1
     keys, births = tuple(one.key for one in watched), tuple(one.birth_t_s for one in watched)
     known = np.full((len(watched), len(SERIES)), np.nan)
@@ -162,15 +170,6 @@ def rows(watched: Sequence[Watched], lived: Sequence[Repeated | Still], *, coars
         yield Row(coarse, number * lasts_s, keys, births, floors, peaks)
 
 
-def _written_bytes() -> int:
-    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
-    return int(fields["write_bytes"])
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
 def measure(count: int, folder: Path, *, idle: bool) -> Month:
     """Write a month of so many processes, and read it back."""
     watched = [made_up.watched(pid) for pid in range(1, count + 1)]
@@ -178,15 +177,15 @@ def measure(count: int, folder: Path, *, idle: bool) -> Month:
     path, blocks, samples, taken_s = folder / "history.db", 0, 0, []
     with closing(HistoryStore(path, "b00t")) as store:
         for coarse in (True, False):
-            before = _written_bytes()
+            before, polls = cost_meter.read(os.getpid()), round(row_s(coarse=coarse) / INTERVAL_S)
             for row in rows(watched, lived, coarse=coarse):
                 found = int(np.isfinite(row.floors).sum())
                 blocks += found
-                samples += found * (COARSE_POLLS if coarse else FINE_POLLS)
+                samples += found * polls
                 began = time.perf_counter()
                 store.append(row)
                 taken_s.append(time.perf_counter() - began)
-            written = _written_bytes() - before
+            written = cost_meter.read(os.getpid()).written_bytes - before.written_bytes
     size = sum(one.stat().st_size for one in folder.iterdir())
     return Month(
         processes=count,
@@ -203,14 +202,15 @@ def measure(count: int, folder: Path, *, idle: bool) -> Month:
 
 def _restored(path: Path, watched: Sequence[Watched]) -> dict[str, Any]:
     """Return how long it takes to read the file as a start does, and what memory that takes."""
-    before, began = _resident_bytes(), time.perf_counter()
-    judge = Judge(replace(default_config(), poll_interval_s=INTERVAL_S))
+    before = cost_meter.read(os.getpid())
+    judge = new_judge()
     with closing(HistoryStore(path, "b00t")) as store:
         memory = Memory(judge, store, HistoryWriter(store))
         for one in watched:
             judge.open(one.key, one.birth_t_s)
         memory.restore(watched, NOW_S)
-    return {"restore_s": time.perf_counter() - began, "memory_bytes": _resident_bytes() - before}
+    after = cost_meter.read(os.getpid())
+    return {"restore_s": after.at_s - before.at_s, "memory_bytes": after.rss_bytes - before.rss_bytes}
 
 
 def main() -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from agent import gz
 from agent.evidence.jvm import attach, holders, hotspot, hprof, memory
 from agent.evidence.jvm.hotspot import RefusedError
 from agent.evidence.jvm.speaker import DUMP_FILE
 from agent.evidence.kernel.procfs import parse_status
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE
-from agent.gz import WINDOW_BITS
 from agent.units import format_bytes
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def _opened(tmp_fd: int, name: str, uid: int) -> Iterator[BinaryIO]:
 
 def _compress(dump: BinaryIO, size_bytes: int, kept: BinaryIO, most_bytes: int) -> None:
     """Copy it as gzip. Raises SourceError for what is no dump, or takes more than `most_bytes` compressed."""
-    packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, WINDOW_BITS)
+    packer = gz.packer(COMPRESSION)
     chunk = dump.read(CHUNK_BYTES)
     if not chunk.startswith(hprof.MAGIC):
         raise SourceError(f"{NAME}: what the JVM has written is no heap dump")

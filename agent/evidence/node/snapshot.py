@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from agent import gz
 from agent.evidence.node.channel import Inspected
 from agent.evidence.source import Cost, SourceError, Tier
-from agent.gz import WINDOW_BITS
 from agent.units import format_bytes
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class _Kept:
     def __init__(self, file: BinaryIO, most_bytes: int) -> None:
         self._file = file
         self._most_bytes = most_bytes
-        self._packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, WINDOW_BITS)
+        self._packer = gz.packer(COMPRESSION)
         self._chunks = 0
 
     def add(self, message: dict[str, Any]) -> None:
