@@ -112,9 +112,9 @@ class _Sums:
         mean = np.where(seen, rows, 0.0).sum(axis=1) / np.maximum(n, 1)
         centred = np.where(seen, rows - mean[:, None], 0.0)
         i = np.arange(rows.shape[1], dtype=np.float64)
-        count, t, tt, y, ty = (_suffix(v) for v in (weight, weight * i, weight * i * i, centred, centred * i))
-        u, uu, uy = t - i * count, tt - 2 * i * t + i * i * count, ty - i * y
-        return cls(n, mean, count, u, uu, uy)
+        count, t, tt = (_suffix(v) for v in (weight, weight * i, weight * i * i))
+        u, uu = t - i * count, tt - 2 * i * t + i * i * count
+        return cls(n, mean, count, u, uu, _since(centred))
 
     def u_at(self, onset: Ints) -> Floats:
         """Return the sum of u since the onset of each row."""
@@ -129,6 +129,14 @@ class _Sums:
 
 def _suffix(values: Floats) -> Floats:
     return np.cumsum(values[:, ::-1], axis=1)[:, ::-1]
+
+
+def _since(values: Floats) -> Floats:
+    """Return the sum of u times the value since each block: the suffix sums of the suffix sums after it."""
+    backwards = np.cumsum(values[:, :0:-1], axis=1)
+    out = np.zeros_like(values)
+    np.cumsum(backwards, axis=1, out=out[:, -2::-1])
+    return out
 
 
 def _significance(rows: Floats, seen: Bools, onset: Ints, slope: Floats, base: Floats) -> Floats:

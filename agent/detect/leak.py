@@ -24,6 +24,7 @@ from agent.detect.probability import Model, model, probability, score_of
 from agent.detect.rate import rates
 from agent.detect.reasons import explain
 from agent.detect.series import Cohort
+from agent.detect.turns import Turns
 from agent.model import Estimate, Reason, State
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class LeakDetector:
     """Keeps the newest finding of every level of every series.
 
     The work of a poll does not depend on how long a process has lived: a level is judged when it completes a
-    block, which level k does every 2**k polls.
+    block, which level k does every 2**k polls, and seldomer while a series is not suspect (`turns`).
     """
 
     def __init__(self, rings: Rings, options: DetectOptions, weights: Model | None = None) -> None:
@@ -90,12 +91,14 @@ class LeakDetector:
         self._rings = rings
         self._model = weights or model()
         self._found: dict[int, dict[int, Finding]] = {}
+        self._turns = Turns(rings)
         self.reconfigure(options)
 
     def reconfigure(self, options: DetectOptions) -> None:
         """Judge by new options from now on; what was found stays, unless the detector is switched off."""
         self._options = options
         self._borders = _Borders.of(self._model, options)
+        self._turns.clear()
         if not options.enabled:
             self._found.clear()
 
@@ -110,11 +113,19 @@ class LeakDetector:
         for level in levels:
             if self._rings.block_s(level) * self._rings.blocks < rules.MIN_RISE_S:
                 continue  # no rise in it can be as long as a leak's
-            for slot in self._found.keys() & cohort.names if self._found else ():
-                self._found[slot].pop(level, None)
-            look = Look.at_rising(self._rings, level, cohort, t_s, self._options.min_rate_bytes_per_hour)
-            if look is not None:
-                self._keep(level, look)
+            due = self._turns.due(level, cohort)
+            if due.series:
+                self._judge(level, due, t_s)
+
+    def _judge(self, level: int, due: Cohort, t_s: float) -> None:
+        """Judge a level of those whose turn it is."""
+        for slot in self._found.keys() & due.names if self._found else ():
+            self._found[slot].pop(level, None)
+        self._turns.wait(level, due.slots)
+        look = Look.at_rising(self._rings, level, due, t_s, self._options.min_rate_bytes_per_hour)
+        if look is not None:
+            self._turns.wait(level, look.slots, look.rise.blocks)
+            self._keep(level, look)
 
     def _keep(self, level: int, look: Look) -> None:
         """Keep what a look finds of those that may be suspect; whoever cannot be costs no more."""
@@ -129,6 +140,7 @@ class LeakDetector:
         if not len(grave):
             return
         look = look.of(grave)
+        self._turns.at_once(level, look.slots)
         for one, finding in zip(
             look.series, self._findings(look, measures.of(grave), scores[grave]), strict=True
         ):
@@ -160,6 +172,7 @@ class LeakDetector:
     def forget(self, slot: int) -> None:
         """Drop what was found about a slot that is closed."""
         self._found.pop(slot, None)
+        self._turns.forget(slot)
 
     def _findings(self, look: Look, measures: Measures, scores: Floats) -> list[Finding]:
         """Return what a look says about each of its series."""

@@ -90,6 +90,11 @@ class Look:
         )
 
     @property
+    def slots(self) -> Ints:
+        """Where its series are kept."""
+        return _slots(self.series)
+
+    @property
     def rate_per_hour(self) -> float:
         """Turns a slope a block into one an hour."""
         return 3600.0 / self.window.block_s

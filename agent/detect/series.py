@@ -40,6 +40,12 @@ class Cohort:
     def __init__(self, series: Sequence[Series]) -> None:
         self.series = series
 
+    def of(self, rows: NDArray[np.intp]) -> Cohort:
+        """Return some of them."""
+        some = Cohort([self.series[row] for row in rows.tolist()])
+        some.slots, some.counts = self.slots[rows], self.counts[rows]
+        return some
+
     @cached_property
     def slots(self) -> NDArray[np.intp]:
         """Where they are kept."""

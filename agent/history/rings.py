@@ -126,6 +126,10 @@ class Rings:
         """When the finest block began that is not over."""
         return self._block * self.base_s
 
+    def newest(self, level: int) -> int:
+        """Return the block of a level that is not over, counted from the start of the clock."""
+        return self._block >> level
+
     def open(self) -> int:
         """Return the slot of a new, empty series."""
         if not self._free:
@@ -186,7 +190,7 @@ class Rings:
 
     def end_t_s(self, level: int) -> float:
         """Return when the newest complete block of a level ended."""
-        return self._newest(level) * self.block_s(level)
+        return self.newest(level) * self.block_s(level)
 
     def latest(self, level: int, slots: Ints) -> tuple[Floats, Floats]:
         """Return floors and peaks of the newest complete block of a level; shape (slots,)."""
@@ -240,13 +244,9 @@ class Rings:
         floors, peaks = (np.stack([one[k] for one in read], axis=1) for k in (0, 1))
         return Past(ids * block_s, (ids + 1) * block_s, floors, peaks)
 
-    def _newest(self, level: int) -> int:
-        """Return the block of a level that is not over."""
-        return self._block >> level
-
     def _ids(self, level: int) -> Ints:
         """Return the complete blocks of a level, oldest first."""
-        newest = self._newest(level)
+        newest = self.newest(level)
         return np.arange(newest - self.blocks + 1, newest, dtype=np.intp)
 
     def _read(self, level: int, slots: Ints, newest: int = 0) -> tuple[Floats, Floats]:
@@ -313,12 +313,12 @@ class Rings:
         self._column[slots] = columns
         first, last, values = self._first[slots], self._last[slots], self._rest[slots]
         for number, level in enumerate(self._levels[finest:], finest):
-            newest, finer = self._newest(number), max(finest, number - 1)
+            newest, finer = self.newest(number), max(finest, number - 1)
             oldest = np.maximum(first >> number, newest - self.blocks + 1)
             level.fill(columns, oldest, np.minimum(last >> number, newest - 1), values)
             # Of its own block that is not over, a level has seen what the finer level has completed.
             begun = newest << (number - finer)
-            over = self._newest(finer) - (1 if number > finest else 0)
+            over = self.newest(finer) - (1 if number > finest else 0)
             seen = np.maximum(first >> finer, begun) <= np.minimum(last >> finer, over)
             level.floor[columns[seen]] = level.peak[columns[seen]] = values[seen]
 

@@ -1,0 +1,73 @@
+"""Whose turn it is to be looked at: a rise again when it may be an eighth longer, a suspect at each block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from agent.detect import rules
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agent.detect.series import Cohort
+    from agent.history.rings import Rings
+
+    Ints = NDArray[np.intp]
+    Blocks = NDArray[np.int64]
+
+SHARE = 8
+"""What is no leak yet can be one when it has lasted an eighth longer, hardly sooner."""
+MOST_FINE = 8
+"""No series waits for more blocks than this ..."""
+FINE_S = rules.MIN_RISE_S / SHARE
+"""... that are so short: in a long one, a rise of few blocks may be all that a collector lets be seen, ..."""
+MOST = 4
+"""... so there none waits for more than this."""
+
+
+class Turns:
+    """By level and slot: the first block (of those not over) at which the series is looked at again."""
+
+    def __init__(self, rings: Rings) -> None:
+        self._rings = rings
+        self._from: dict[int, Blocks] = {}
+
+    def due(self, level: int, cohort: Cohort) -> Cohort:
+        """Return those whose turn it is."""
+        due = self._of(level)[cohort.slots] <= self._rings.newest(level)
+        return cohort if due.all() else cohort.of(np.flatnonzero(due))
+
+    def wait(self, level: int, slots: Ints, blocks: Ints | int = 0) -> None:
+        """Let series wait whose rise has lasted so many blocks and is no leak; 0 for those without one.
+
+        No rise can be a leak before it has lasted `MIN_RISE_S`.
+        """
+        block_s = self._rings.block_s(level)
+        eighth = np.maximum(blocks, int(rules.MIN_RISE_S / block_s)) // SHARE
+        most = MOST_FINE if block_s <= FINE_S else MOST
+        self._of(level)[slots] = self._rings.newest(level) + np.clip(eighth, 1, most)
+
+    def at_once(self, level: int, slots: Ints) -> None:
+        """Look at these series at the next block."""
+        self._of(level)[slots] = 0
+
+    def forget(self, slot: int) -> None:
+        """Let go of a slot that is closed."""
+        for blocks in self._from.values():
+            if slot < len(blocks):
+                blocks[slot] = 0
+
+    def clear(self) -> None:
+        """Look at everybody anew."""
+        self._from.clear()
+
+    def _of(self, level: int) -> Blocks:
+        known, capacity = self._from.get(level), self._rings.capacity
+        if known is None or len(known) < capacity:
+            grown = np.zeros(capacity, dtype=np.int64)
+            if known is not None:
+                grown[: len(known)] = known
+            self._from[level] = known = grown
+        return known
