@@ -3,9 +3,11 @@
     python tests/bench/harm.py [python node jvm go]
 
 A client in a process of its own asks a server a hundred times a second over one connection, and notes how
-long after the moment it was due each answer came. Windows without and with captures take turns: a busy
-machine then harms both alike. Then each source is taken by itself; the longest answer meanwhile is its pause,
-beside the longest of as long a time without. A runtime that is not installed is left out. Two minutes each.
+long after the moment it was due each answer came. Windows of half a minute take turns, without captures and
+with one baseline each: a busy machine then harms both alike; told are the medians over the windows. (A daemon
+takes one baseline a week of a process.) Then each source is taken by itself, everything allowed; the longest
+answer meanwhile is its pause, beside the longest of as long a time without. A runtime that is not installed
+is left out. Six minutes each.
 """
 
 from __future__ import annotations
@@ -45,9 +47,8 @@ STEADY = Path(__file__).parents[1] / "data" / "steady"
 HEAP_MB = 150
 RATE_PER_S = 100
 WARM_S = 5.0
-WINDOW_S = 10.0
-PAIRS = 5
-"""A daemon takes one baseline in so long, of anybody: here all of them are of one process."""
+WINDOW_S = 30.0
+ROUNDS = 5
 OPTIONS = EvidenceOptions(cooldown_s=0.0, timeout_s=30.0)
 RUNTIMES = {
     "python": (sys.executable, "python.py"),
@@ -89,26 +90,33 @@ def main(names: Sequence[str]) -> None:
             _wait(WARM_S)
             process, consent = process_of(pid, runtime=name), _consent(name, port)
             _say(f"\n{name}, {HEAP_MB}MB of objects, {RATE_PER_S} requests a second")
-            _pairs(load, process, consent, Path(folder))
+            _rounds(load, process, Path(folder))
             _one_by_one(load, process, consent, Path(folder))
 
 
-def _pairs(load: Load, process: Process, consent: Consent, folder: Path) -> None:
-    baselines = Baselines(folder / "b", 10**7)
-    taker = Captures(folder / "c", OPTIONS, baselines=baselines)
-    without, with_captures = [], []
-    for _ in range(PAIRS):
-        start_s = _now()
-        _wait(WINDOW_S)
-        middle_s = _now()
-        taker.baseline(process, SystemClock().now(), consent)
-        _wait(max(0.0, WINDOW_S - (_now() - middle_s)))
-        without += load.between(start_s, middle_s)
-        with_captures += load.between(middle_s, _now() - 1.0)
+def _rounds(load: Load, process: Process, folder: Path) -> None:
+    taker = Captures(folder / "c", OPTIONS, baselines=Baselines(folder / "b", 10**7))
+    ways: dict[str, Consent | None] = {
+        "without captures": None,
+        f"a baseline every {WINDOW_S:.0f}s": Consent(),
+    }
+    windows: dict[str, list[list[float]]] = {what: [] for what in ways}
+    for _ in range(ROUNDS):
+        for what, allowed in ways.items():
+            start_s = _now()
+            if allowed is not None:
+                taker.baseline(process, SystemClock().now(), allowed)
+            _wait(max(0.0, WINDOW_S - (_now() - start_s)))
+            windows[what].append(load.between(start_s, _now() - 1.0))
     _say("| answers | p50 | p99 | longest |\n|---|---|---|---|")
-    for what, found in (("without captures", without), (f"a baseline every {WINDOW_S:.0f}s", with_captures)):
-        p50, p99 = statistics.median(found), statistics.quantiles(found, n=100)[98]
-        _say(f"| {what} | {p50:.2f}ms | {p99:.2f}ms | {max(found):.1f}ms |")
+    for what, found in windows.items():
+        p50, p99, longest = (statistics.median(one) for one in zip(*map(_figures, found), strict=True))
+        _say(f"| {what} | {p50:.2f}ms | {p99:.2f}ms | {longest:.1f}ms |")
+
+
+def _figures(answers: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, the 99th percentile and the longest of one window."""
+    return statistics.median(answers), statistics.quantiles(answers, n=100)[98], max(answers)
 
 
 def _one_by_one(load: Load, process: Process, consent: Consent, folder: Path) -> None:
