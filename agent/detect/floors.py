@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,10 +35,23 @@ def judged_from_s(birth_t_s: Floats, t_s: float) -> Floats:
     return birth_t_s + np.minimum(rules.STARTUP_SHARE * age_s, rules.MAX_STARTUP_S)
 
 
-def judged_floors(window: Window, birth_t_s: Floats, t_s: float) -> Floats:
-    """Return the floors of the window with the blocks of each life's start-up taken out (NaN)."""
-    judged = starts_s(window)[None, :] >= judged_from_s(birth_t_s, t_s)[:, None]
-    return np.where(judged, window.floors, np.nan)
+def judged_floors(
+    window: Window, birth_t_s: Floats, t_s: float, collected_t_s: Floats | float = -np.inf
+) -> Floats:
+    """Return the floors of the window with the blocks of each life's start-up taken out (NaN).
+
+    So are those before `collected_t_s`: until then growth was shown to be no leak.
+    """
+    from_s = np.maximum(judged_from_s(birth_t_s, t_s), collected_t_s)
+    return np.where(starts_s(window)[None, :] >= from_s[:, None], window.floors, np.nan)
+
+
+def without(past: Past, since_t_s: Floats, until_t_s: Floats) -> Past:
+    """Return the past as if nothing had been seen between two moments."""
+    begun = past.starts_s[None] < until_t_s[:, None, None]
+    within = begun & (past.ends_s[None] > since_t_s[:, None, None])
+    floors, peaks = (np.where(within, np.nan, rows) for rows in (past.floors, past.peaks))
+    return replace(past, floors=floors, peaks=peaks)
 
 
 def highest_sample(past: Past, since_t_s: Floats, until_t_s: Floats) -> Floats:

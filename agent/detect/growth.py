@@ -144,22 +144,27 @@ def _significance(rows: Floats, seen: Bools, onset: Ints, slope: Floats, base: F
 
     The same correction as for trend tests in autocorrelated data: Hamed and Rao, J. Hydrology 204, 1998.
     """
-    i = np.arange(rows.shape[1])[None, :]
-    u = np.maximum(0, i - onset[:, None])
-    left = np.where(seen, rows - base[:, None] - slope[:, None] * u, 0.0)
-    n = np.maximum(seen.sum(axis=1), 4)
-    square = (left**2).sum(axis=1)
+    u = np.maximum(0.0, np.arange(rows.shape[1], dtype=np.float64) - onset[:, None])
+    left = rows - base[:, None] - slope[:, None] * u
+    if not seen.all():
+        left, u = np.where(seen, left, 0.0), np.where(seen, u, 0.0)
+    n = seen.sum(axis=1)
+    mean = u.sum(axis=1) / np.maximum(n, 4)
+    spread = row_product(u, u) - n * mean**2
     phi = lag_correlation(left)
-    variance = np.maximum(square / (n - 3), 1e-9) * (1 + phi) / (1 - phi)
-    mean = (u * seen).sum(axis=1) / n
-    spread = (((u - mean[:, None]) * seen) ** 2).sum(axis=1)
+    variance = np.maximum(row_product(left, left) / (np.maximum(n, 4) - 3), 1e-9) * (1 + phi) / (1 - phi)
     significance: Floats = slope * np.sqrt(spread / variance)
     return significance
 
 
+def row_product(one: Floats, other: Floats) -> Floats:
+    """Return the sum of products of each row."""
+    return np.asarray(np.einsum("ij,ij->i", one, other))
+
+
 def lag_correlation(left: Floats) -> Floats:
     """Return the lag-1 correlation of each row of residuals (0 where nothing was seen), 0 to 0.95."""
-    phi = (left[:, 1:] * left[:, :-1]).sum(axis=1) / np.maximum((left**2).sum(axis=1), 1e-9)
+    phi = row_product(left[:, 1:], left[:, :-1]) / np.maximum(row_product(left, left), 1e-9)
     return np.asarray(np.minimum(MAX_CORRELATION, np.maximum(0.0, phi)))
 
 

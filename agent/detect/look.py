@@ -48,7 +48,7 @@ class Look:
     def at(cls, rings: Rings, level: int, series: Sequence[Series], t_s: float) -> Look:
         """Look at all the series given."""
         window = rings.window(level, _slots(series))
-        rows = floors.judged_floors(window, _births(series), t_s)
+        rows = floors.judged_floors(window, _births(series), t_s, _collected_t_s(series))
         rows, unloaded = load.without(rings, level, series, rows)
         return cls(rings, level, series, t_s, window, rows, growth.find_rise(rows), unloaded)
 
@@ -64,16 +64,18 @@ class Look:
         if not series:
             return None
         window = rings.window(level, slots)
-        rows = floors.judged_floors(window, _births(series), t_s)
+        rows = floors.judged_floors(window, _births(series), t_s, _collected_t_s(series))
         rows, unloaded = load.without(rings, level, series, rows)
         stirring = np.flatnonzero(_stirring(rows, counts))
         if not len(stirring):
             return None
         rise = growth.find_rise(rows[stirring], _least_growth(counts[stirring]))
         rising = np.flatnonzero(_rising(rise, counts[stirring], window.block_s, min_rate_bytes_per_hour))
+        kept = stirring[rising]
+        beyond = _beyond_uncollected(rows[kept], [series[k] for k in kept.tolist()])
+        rising, kept = rising[beyond], kept[beyond]
         if not len(rising):
             return None
-        kept = stirring[rising]
         chosen = [series[int(k)] for k in kept]
         return cls(rings, level, chosen, t_s, window.of(kept), rows[kept], rise.of(rising), unloaded[kept])
 
@@ -131,8 +133,8 @@ class Look:
         """Measure what was before every rise, too."""
         rise, births, onset_t_s = self.rise, _births(self.series), self.onset_t_s
         since_t_s = floors.judged_from_s(births, self.t_s)
-        past = self.rings.past(_slots(self.series))
-        peak = np.maximum(self._peak(past, onset_t_s, since_t_s), self._lent_plateau())
+        past = _without_uncollected(self.rings.past(_slots(self.series)), self.series)
+        peak = np.maximum(self._peak(past, onset_t_s, since_t_s), self._known_peak())
         quiet_s = floors.quiet_s(
             past.from_level(self.level),
             onset_t_s=onset_t_s,
@@ -180,9 +182,13 @@ class Look:
         newer = np.where(below.any(axis=1), np.argmax(below[:, ::-1], axis=1), blocks)
         return np.asarray(np.minimum(newer, self.rise.blocks) * self.window.block_s)
 
-    def _lent_plateau(self) -> Floats:
-        """Return the level at which sound earlier runs came to rest; minus infinity where nothing is lent."""
-        return np.array([one.lent.plateau if one.lent else -np.inf for one in self.series])
+    def _known_peak(self) -> Floats:
+        """Return the level at which sound earlier runs came to rest, and at which a collection took all back.
+
+        Minus infinity where neither is known.
+        """
+        plateaus = [one.lent.plateau if one.lent else -np.inf for one in self.series]
+        return np.maximum(plateaus, _uncollected_peaks(self.series))
 
     def _lent_quiet_s(self, onset_t_s: Floats) -> Floats:
         """Return the quiet time that earlier runs lend to growth after their warm-up; 0 for none."""
@@ -203,6 +209,30 @@ def _slots(series: Sequence[Series]) -> Ints:
 
 def _births(series: Sequence[Series]) -> Floats:
     return np.array([one.birth_t_s for one in series], dtype=np.float64)
+
+
+def _collected_t_s(series: Sequence[Series]) -> Floats:
+    """Return until when growth was shown to be no leak; minus infinity where nothing has shown it."""
+    return np.array([-np.inf if one.uncollected is None else one.uncollected.until_t_s for one in series])
+
+
+def _uncollected_peaks(series: Sequence[Series]) -> Floats:
+    return np.array([-np.inf if one.uncollected is None else one.uncollected.peak for one in series])
+
+
+def _beyond_uncollected(rows: Floats, series: Sequence[Series]) -> Bools:
+    """Return which rows' newest floors stand above what was only not collected: others fill up again."""
+    newest = np.where(np.isfinite(rows), rows, -np.inf)[:, -NEWEST_BLOCKS:]
+    return np.asarray((newest > _uncollected_peaks(series)[:, None]).any(axis=1))
+
+
+def _without_uncollected(past: Past, series: Sequence[Series]) -> Past:
+    """Return the past without growth that was no leak: it breaks no quiet time, and is no swing."""
+    known = [one.uncollected for one in series]
+    if not any(known):
+        return past
+    since = np.array([np.inf if one is None else one.since_t_s for one in known])
+    return floors.without(past, since, _collected_t_s(series))
 
 
 def _may_stir(rings: Rings, level: int, slots: Ints, counts: Bools) -> Bools:

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Uncollected:
+    """Growth that a full collection took back: nobody had collected it yet, which is no leak."""
+
+    since_t_s: float
+    """When it began; what was before it is baseline as ever."""
+    until_t_s: float
+    """When it was collected: only what grows after it is a rise."""
+    peak: float
+    """The highest that was seen until then, which a rise must pass; minus infinity for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """One series that is judged: a slot of the rings and what its numbers mean."""
 
@@ -32,6 +44,8 @@ class Series:
     """What sound earlier runs of the service lend this one; None where they lend nothing."""
     limit: float | None = None
     """What it cannot pass; None where that is not known."""
+    uncollected: Uncollected | None = None
+    """Growth of it that was no leak; None where nothing has shown that."""
 
 
 class Cohort:

@@ -45,9 +45,9 @@ class Turns:
         No rise can be a leak before it has lasted `MIN_RISE_S`.
         """
         block_s = self._rings.block_s(level)
-        eighth = np.maximum(blocks, int(rules.MIN_RISE_S / block_s)) // SHARE
+        eighth = np.maximum(blocks, rules.MIN_RISE_S / block_s) / SHARE
         most = MOST_FINE if block_s <= FINE_S else MOST
-        self._of(level)[slots] = self._rings.newest(level) + np.clip(eighth, 1, most)
+        self._of(level)[slots] = self._rings.newest(level) + np.clip(np.rint(eighth), 1, most)
 
     def at_once(self, level: int, slots: Ints) -> None:
         """Look at these series at the next block."""

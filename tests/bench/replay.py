@@ -3,8 +3,8 @@
     python tests/bench/replay.py
     python tests/bench/replay.py --series 5000 --samples 500 --only noisy
 
-Prints samples a second on one core, for series that never move, that leak, whose noise has to be looked at
-every time, and for the saw-teeth of a collector.
+Prints samples a second on one core, for series that never move, that leak, that do what recorded processes
+did, whose noise has to be looked at, and for the saw-teeth of a collector, all of which rise just now.
 """
 
 from __future__ import annotations
@@ -14,9 +14,15 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench import corpus
 
 from agent.recording import Recording
 from agent.replay import ReplayOptions, Replays
@@ -29,6 +35,21 @@ if TYPE_CHECKING:
 PAGE_BYTES = 4096
 BASE_BYTES = 100e6
 
+
+def _recorded(draw: np.random.Generator, at: Floats, number: int) -> Floats:
+    """Return one of the labelled recordings, again and again, from a moment of its own on; 10 s a sample."""
+    cases = _cases()
+    case = cases[number % len(cases)]
+    since_s = case.t_s - case.t_s[0]
+    when_s = (10.0 * at + draw.uniform(0.0, since_s[-1])) % since_s[-1]
+    return np.interp(when_s, since_s, case.columns["anon"]) - BASE_BYTES
+
+
+@cache
+def _cases() -> list[Recording]:
+    return [case.recording for case in corpus.load("real") if "anon" in case.recording.columns]
+
+
 Shape = Callable[[np.random.Generator, "Floats", int], "Floats"]
 """What is drawn of time (in samples) by the number of the series."""
 SHAPES: dict[str, Shape] = {
@@ -36,6 +57,7 @@ SHAPES: dict[str, Shape] = {
     "leaking, one of 20": lambda _draw, at, number: (
         np.maximum(0, at - len(at) / 2) * 4 * PAGE_BYTES * (number % 20 == 0)
     ),
+    "as recorded": _recorded,
     "noisy": lambda draw, at, _number: draw.normal(0, 2e5, len(at)),
     "saw-teeth": lambda draw, at, number: at % (50 + number % 90) * 1e5 + draw.normal(0, 2e5, len(at)),
 }

@@ -1,0 +1,109 @@
+"""Turns: who is looked at at which block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agent.detect import rules
+from agent.detect.series import Cohort, Series
+from agent.detect.turns import MOST, MOST_FINE, Turns
+from agent.history.rings import Rings
+
+BASE_S = 10.0
+COARSE = 5
+"""A level whose blocks are longer than half of the shortest rise of a leak."""
+
+
+class Watched:
+    """Two series that are polled."""
+
+    def __init__(self) -> None:
+        self.rings = Rings(BASE_S)
+        self.turns = Turns(self.rings)
+        self.slots = np.array([self.rings.open(), self.rings.open()])
+        self.cohort = Cohort([Series(int(slot), 0.0, counts=bool(slot)) for slot in self.slots])
+
+    def poll(self, at: int) -> None:
+        self.rings.add(BASE_S * at, self.slots, np.zeros(2))
+
+    def first_due(self, level: int, slot: int) -> int:
+        """Return after how many blocks of the level a series is looked at again."""
+        begun = self.rings.newest(level)
+        for at in range(1, 40):
+            self.poll((begun + at) << level)
+            if slot in self.turns.due(level, self.cohort).names:
+                return at
+        raise AssertionError("never")
+
+
+@pytest.fixture
+def watched() -> Watched:
+    one = Watched()
+    one.poll(640)
+    return one
+
+
+@pytest.mark.parametrize("level", range(8))
+def test_a_new_series_is_looked_at_at_once(watched: Watched, level: int) -> None:
+    assert watched.turns.due(level, watched.cohort) is watched.cohort
+
+
+@pytest.mark.parametrize("level", range(8))
+@pytest.mark.parametrize("blocks", [0, 8, 20, 127])
+def test_a_rise_waits_for_an_eighth_of_what_it_has_lasted_within_bounds(
+    watched: Watched, level: int, blocks: int
+) -> None:
+    watched.turns.wait(level, watched.slots, np.array([blocks, blocks]))
+    block_s = watched.rings.block_s(level)
+    longest_s = max(blocks * block_s, rules.MIN_RISE_S)
+
+    waited = watched.first_due(level, 0)
+
+    assert waited <= (MOST_FINE if block_s < rules.MIN_RISE_S / 8 else MOST)
+    assert waited == 1 or waited * block_s <= longest_s / 8 + block_s / 2
+
+
+def test_only_those_that_wait_are_left_out(watched: Watched) -> None:
+    watched.turns.wait(0, watched.slots[:1])
+
+    due = watched.turns.due(0, watched.cohort)
+
+    assert (due.slots.tolist(), due.counts.tolist()) == ([1], [True])
+    assert [one.slot for one in due.series] == [1]
+
+
+def test_a_suspect_is_looked_at_at_the_next_block(watched: Watched) -> None:
+    watched.turns.wait(0, watched.slots)
+    watched.turns.at_once(0, watched.slots[1:])
+
+    assert watched.turns.due(0, watched.cohort).slots.tolist() == [1]
+    assert watched.first_due(0, 1) == 1
+
+
+def test_each_level_has_turns_of_its_own(watched: Watched) -> None:
+    watched.turns.wait(0, watched.slots)
+
+    assert watched.turns.due(COARSE, watched.cohort) is watched.cohort
+
+
+def test_who_comes_after_a_closed_series_does_not_wait_for_its_turn(watched: Watched) -> None:
+    watched.turns.wait(0, watched.slots)
+    watched.turns.forget(0)
+
+    assert watched.turns.due(0, watched.cohort).slots.tolist() == [0]
+
+
+def test_everybody_is_looked_at_anew_after_a_clearing(watched: Watched) -> None:
+    watched.turns.wait(0, watched.slots)
+    watched.turns.clear()
+
+    assert watched.turns.due(0, watched.cohort) is watched.cohort
+
+
+def test_series_that_came_when_the_rings_had_grown_are_due(watched: Watched) -> None:
+    watched.turns.wait(0, watched.slots)
+    late = [watched.rings.open() for _ in range(100)]
+    everybody = Cohort([Series(slot, 0.0) for slot in (0, 1, *late)])
+
+    assert watched.turns.due(0, everybody).slots.tolist() == late
