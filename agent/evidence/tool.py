@@ -23,6 +23,9 @@ KILL_WAIT_S = 1.0
 NICENESS = 10
 """Who is looked at runs first where both want the same core (setpriority(2)): a tool gets a tenth of it."""
 
+_ENVIRONMENT = {"LC_ALL": "C", "PYTHONDONTWRITEBYTECODE": "1"}
+"""The bound on what is written would cut off the compiled modules that a tool in Python leaves behind."""
+
 
 class Outcome(NamedTuple):
     """How a tool ended and what it wrote; output is at most one byte longer than what was allowed."""
@@ -54,7 +57,7 @@ def run(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                env={"PATH": os.defpath, "LC_ALL": "C", **(environment or {})},
+                env={"PATH": os.defpath, **_ENVIRONMENT, **(environment or {})},
                 start_new_session=True,
                 pass_fds=pass_fds,
             )

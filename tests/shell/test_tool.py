@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from agent.evidence.tool import NICENESS, run
 
@@ -28,3 +29,11 @@ sys.stdout.write(run("it", {HOW_NICE!r}, timeout_s=20.0, max_bytes=100).output.d
     outcome = run("it", [sys.executable, "-c", asks], timeout_s=30.0, max_bytes=1000)
 
     assert (outcome.errors, int(outcome.output) >= 15) == ("", True)
+
+
+def test_a_tool_in_python_leaves_no_compiled_module_that_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text("values = " + repr(list(range(1000))))
+    asks = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import long"
+    outcome = run("it", [sys.executable, "-c", asks], timeout_s=20.0, max_bytes=100)
+
+    assert (outcome.code, [path.name for path in tmp_path.iterdir()]) == (0, ["long.py"])
