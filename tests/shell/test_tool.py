@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.evidence.tool import NICENESS, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOW_NICE = [sys.executable, "-c", "import os; print(os.nice(0))"]
 
