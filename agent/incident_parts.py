@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from agent.model import (
+    Disproof,
     Estimate,
     Event,
     Instant,
@@ -122,6 +123,7 @@ def _verdict(data: dict[str, Any]) -> Verdict:
             "rate": None if rate is None else Estimate(*rate),
             "exhaustion_hours": None if exhaustion is None else Estimate(*exhaustion),
             "reasons": tuple(Reason(**r) for r in data["reasons"]),
+            "disproof": None if data.get("disproof") is None else Disproof(*data["disproof"]),
         }
     )
 

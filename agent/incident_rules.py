@@ -17,7 +17,7 @@ from agent.incidents import (
     passed_s,
     told_as,
 )
-from agent.model import Event, Instant, State, Subject, Transition
+from agent.model import Event, Instant, State, Subject, Transition, Verdict
 from agent.units import format_duration
 
 __all__ = [
@@ -73,7 +73,8 @@ def observe(
     incident = replace(open_incident.with_member(_seen_again(known, seen, now)), orphaned=None)
     if alarming:
         return _alarmed(incident, seen, now, quiet=quiet)
-    return _calmed(incident, now, options)
+    disproof = _news(known, seen) if incident.event is Event.LEAK else ""
+    return _calmed(incident, now, options, disproof)
 
 
 def may_relapse(ended: Incident, now: Instant, options: IncidentOptions) -> bool:
@@ -135,7 +136,7 @@ def _seen_again(known: Member | None, seen: Observation, now: Instant) -> Member
         growth_s = 0.0 if verdict.onset_t_s is None else max(0.0, now.t_s - verdict.onset_t_s)
     else:
         calm_since_t_s = _calm_since_t_s(known, now)
-        growth_s = known.growth_s if known else 0.0
+        growth_s = known.growth_s if known and not verdict.disproof else 0.0
     return Member(seen.process, verdict, seen.limit_source, now.t_s, calm_since_t_s, growth_s)
 
 
@@ -151,8 +152,7 @@ def _alarmed(
 ) -> tuple[Incident, tuple[Change, ...]]:
     """Take over what the verdict says of the whole incident; told are a higher severity and other figures."""
     verdict, lead = seen.verdict, incident.lead
-    if verdict.event is Event.LEAK:
-        incident = replace(incident, event=Event.LEAK)
+    incident = replace(incident, event=_event_after(incident, verdict))
     if lead.key == seen.process.key and verdict.onset_t_s is not None:
         incident = replace(incident, onset_wall_s=now.wall_at(verdict.onset_t_s))
     if verdict.state > incident.state:
@@ -162,12 +162,29 @@ def _alarmed(
     return drifted(incident, now, quiet=quiet) if lead.key == seen.process.key else (incident, ())
 
 
+def _event_after(incident: Incident, verdict: Verdict) -> Event:
+    """Return as what it is told after an alarm: as a leak until that is shown to be none."""
+    if any(m.calm_since_t_s is None and m.verdict.event is Event.LEAK for m in incident.living):
+        return Event.LEAK
+    return verdict.event if verdict.disproof else incident.event
+
+
+def _news(known: Member | None, seen: Observation) -> str:
+    """Return why the growth was no leak, where that is known only since this verdict; else nothing."""
+    disproof = seen.verdict.disproof
+    new = disproof is not None and (known is None or known.verdict.disproof != disproof)
+    return disproof.text if disproof and new else ""
+
+
 def _calmed(
-    incident: Incident, now: Instant, options: IncidentOptions
+    incident: Incident, now: Instant, options: IncidentOptions, disproof: str
 ) -> tuple[Incident, tuple[Change, ...]]:
+    """Return the incident while nobody alarms: over at once by a disproof, else after a while."""
     living, subject = incident.living, incident.subject
     if any(m.calm_since_t_s is None for m in living):
         return incident, ()
+    if disproof:
+        return told_as(incident, Transition.RESOLVED, incident.lead, now, disproof)
     if any(m.calm_s(now.t_s) < calm_needed_s(m, subject, options, incident.relapses) for m in living):
         return incident, ()
     calm_s = min(m.calm_s(now.t_s) for m in living)

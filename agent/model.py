@@ -172,6 +172,17 @@ class Reason:
     """The sentence for people, e.g. "floors rose 9 of 10 blocks"."""
 
 
+class Disproof(NamedTuple):
+    """Proof that the growth of a heap was no leak: a full collection took it back."""
+
+    since_t_s: float
+    """When that growth began, on the boot clock."""
+    until_t_s: float
+    """When it was taken back."""
+    text: str
+    """The sentence for people."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one evaluation says about one subject of one process.
@@ -199,6 +210,8 @@ class Verdict:
     """How likely it is that this process leaks, calibrated; None for plain limits alone."""
     kind: str = ""
     """What grows, one of `Kind`; empty where nothing can be said."""
+    disproof: Disproof | None = None
+    """What has shown that the latest growth was no leak, as long as the detector sees no other."""
 
     @property
     def percent(self) -> float | None:
@@ -237,6 +250,8 @@ class Evidence:
     """What could not be taken and why, a sentence each."""
     files: tuple[str, ...] = ()
     """Names of the files in the directory, most telling first."""
+    disproof: str = ""
+    """Why the heap's growth until then is no leak: a full collection took it back. Empty for no proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,4 +361,5 @@ def _estimate(values: list[float] | None) -> Estimate | None:
 
 
 def _evidence(data: dict[str, Any]) -> Evidence:
-    return Evidence(data["directory"], tuple(data["gist"]), tuple(data["missing"]), tuple(data["files"]))
+    lists = {name: tuple(data[name]) for name in ("gist", "missing", "files")}
+    return Evidence(data["directory"], disproof=data.get("disproof", ""), **lists)

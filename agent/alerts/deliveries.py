@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.incidents import Incident
@@ -188,12 +188,7 @@ def release(
     for delivery_id, text in found.fetchall():
         data = json.loads(text)
         if evidence is not None:
-            data["evidence"] = {
-                "directory": evidence.directory,
-                "gist": evidence.gist,
-                "missing": evidence.missing,
-                "files": evidence.files,
-            }
+            data["evidence"] = asdict(evidence)
         connection.execute(
             "UPDATE deliveries SET alert = ?, hold_until_wall_s = created_wall_s WHERE id = ?",
             (json.dumps(data), delivery_id),

@@ -122,6 +122,7 @@ def _evidence(alert: Alert) -> dict[str, Any] | None:
         "gist": _values(found.gist, MAX_LINES),
         "missing": _values(found.missing, MAX_LINES),
         "files": _values(found.files, MAX_LINES),
+        "disproof": _value(found.disproof),
     }
 
 

@@ -190,7 +190,7 @@ def _hand_over(line: socket.socket, done: Done) -> None:
             send(line, Message({"say": "file", "name": file.name}, file.read_bytes()))
     lines = [[found.rank, found.text] for found in done.lines]
     end = _end(done.why_not, served=done.served, suits=done.suits)
-    send(line, Message(end | {"lines": lines, "missing": missing}))
+    send(line, Message(end | {"lines": lines, "missing": missing, "disproof": done.disproof}))
 
 
 def _end(why_not: str, *, served: bool = True, suits: bool = True) -> dict[str, Any]:

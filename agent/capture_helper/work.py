@@ -45,6 +45,8 @@ class Done(NamedTuple):
     """False where the helper has nothing to do with it."""
     suits: bool = True
     """False where the source has nothing to tell of this process, as the helper sees it."""
+    disproof: str = ""
+    """Why the heap's growth until then is no leak; empty where nothing proves that."""
 
 
 class RequestFolder:
@@ -162,4 +164,5 @@ def _taken(source: Source, taking: Taking) -> Done:
         tuple(Line(line.rank, one_line(line.text, MAX_LINE_CHARS)) for line in taking.lines[:MAX_LINES]),
         tuple(one_line(text, MAX_LINE_CHARS) for text in taking.missing[:MAX_LINES]),
         one_line(why.removeprefix(f"{source.name}: "), MAX_LINE_CHARS),
+        disproof=one_line(taking.disproof, MAX_LINE_CHARS),
     )

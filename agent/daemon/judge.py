@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.daemon.disproofs import Disproofs, collected
 from agent.daemon.table import Line, Table
 from agent.detect import thresholds as plain
 from agent.detect.kind import MEMORY, RUNTIME, THREADS, Naming
@@ -16,7 +17,7 @@ from agent.detect.leak import Finding, LeakDetector, gravest
 from agent.detect.series import Series
 from agent.detect.verdict import growth_verdict, limit_verdict
 from agent.history.rings import Rings
-from agent.model import Reason, State, Subject
+from agent.model import Disproof, Reason, State, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -80,13 +81,14 @@ class Judge:
         self._limits_known: set[Thresholds] = set()
         self._collecting: set[ProcessKey] = set()
         """Whose runtime tells how often it collects."""
-        self._limited = 0
-        """Grows with every limit that is another one."""
+        self._changed = 0
+        """Grows with every series that is judged by other figures."""
         self._stale = True
         """The plain limits are to be held against everybody."""
         self._moving_at = (-1, -1, -1)
         self._moving_series: Sequence[Series] = ()
         self._naming = Naming()
+        self._disproofs = Disproofs()
         self._makeup = makeup
 
     def reconfigure(self, config: Config) -> None:
@@ -134,6 +136,7 @@ class Judge:
         tracked = self._tracked.pop(key, None)
         self._collecting.discard(key)
         self._naming.forget(key)
+        self._disproofs.forget(key)
         if self._makeup is not None:
             self._makeup.forget(key)
         self._restart()
@@ -166,10 +169,30 @@ class Judge:
         self._grow_fast(completed, t_s)
         return completed
 
-    def concerned(self) -> set[ProcessKey]:
+    def disprove(self, key: ProcessKey, why: str, until_t_s: float, since_t_s: float | None = None) -> None:
+        """Take it that the growth of a heap until then was no leak: judged is what grows after it.
+
+        It began at `since_t_s`; None for when the detector says that it did. Nothing for who is not watched.
+        """
+        tracked = self._tracked.get(key)
+        if tracked is None:
+            return
+        heaps = {name: tracked.series[name] for name in _SERIES_OF[Subject.HEAP]}
+        found = [self._detector.finding(one.slot, until_t_s) for one in heaps.values()]
+        onsets = [until_t_s, *(one.onset_t_s for one in found if one)]
+        disproof = Disproof(min(onsets) if since_t_s is None else since_t_s, until_t_s, why)
+        for name, one in heaps.items():
+            self._detector.forget(one.slot)
+            heaps[name] = collected(self.rings, one, disproof)
+        self._tracked[key] = Tracked({**tracked.series, **heaps})
+        self._changed += 1
+        self._disproofs.note(key, disproof)
+
+    def concerned(self, t_s: float) -> set[ProcessKey]:
         """Return about whom there may be something to say; of the others `verdicts` has nothing."""
         told = self._table.owners([*self._detector.slots, *self._breaches])
-        return {one.key for one in (*told, *self._table.near_limit())} | self._collecting
+        known = self._collecting | self._disproofs.recent(t_s)
+        return {one.key for one in (*told, *self._table.near_limit())} | known
 
     def _line(self, watched: Watched) -> Line:
         limit, limits = watched.limit, self.limits_of(watched)
@@ -178,7 +201,7 @@ class Judge:
 
     def _moving(self) -> Sequence[Series]:
         """Return the series that may leak and have ever moved; what rests does not grow."""
-        state = (self._table.version, self.rings.woken, self._limited)
+        state = (self._table.version, self.rings.woken, self._changed)
         if state != self._moving_at:
             mask = self.rings.moving(self._table.slots)
             rows = np.flatnonzero(mask.any(axis=1))
@@ -209,7 +232,7 @@ class Judge:
         heap = tracked.series["heap"]
         if heap.limit != limit:
             self._tracked[watched.key] = Tracked({**tracked.series, "heap": replace(heap, limit=limit)})
-            self._limited += 1
+            self._changed += 1
 
     def limits_of(self, watched: Watched) -> Thresholds:
         """Return the plain limits that hold for a process."""
@@ -243,7 +266,7 @@ class Judge:
             breach=breach,
             options=self._config.detection,
         )
-        return self._named(watched.key, verdict)
+        return self._disproofs.told(watched.key, self._named(watched.key, verdict))
 
     def _named(self, key: ProcessKey, verdict: Verdict) -> Verdict:
         """Return the verdict with what grows: by the other series, and by what is read of a suspect."""

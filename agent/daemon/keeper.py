@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from agent import incident_rules
+from agent.daemon.disproofs import KEPT_S, stored
 from agent.daemon.lines import log_suspect
 from agent.daemon.teller import Teller, Told
 from agent.incident_ends import Successor
@@ -16,7 +17,7 @@ from agent.logs import log_event
 from agent.model import State, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from agent.alerts.base import Channel
     from agent.alerts.outbox import Outbox
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from agent.daemon.watched import Departure, Watched
     from agent.evidence.worker import CaptureWorker
     from agent.incidents import Change, Incident
-    from agent.model import Evidence, Instant, ProcessKey, Verdict
+    from agent.model import Disproof, Evidence, Instant, ProcessKey, Verdict
     from agent.silences import Silence
     from agent.watch.options import WatchEntry
 
@@ -93,6 +94,14 @@ class IncidentKeeper:
     def open_incidents(self) -> tuple[Incident, ...]:
         """Return what is open."""
         return tuple(self._open.values())
+
+    def take_disproved(self) -> Iterator[tuple[ProcessKey, str]]:
+        """Yield whose growth captures have shown to be no leak since the last call, and why."""
+        return self._teller.take_disproved()
+
+    def disproofs(self, now: Instant) -> Iterator[tuple[ProcessKey, Disproof]]:
+        """Yield what an earlier run of the agent knew, by incidents that are open or have ended lately."""
+        return stored([*self._outbox.ledger.ended_since(now.wall_s - KEPT_S), *self._open.values()])
 
     def reconfigure(self, config: Config, channels: Mapping[str, Channel]) -> None:
         """Tell by new routes and channels from now on; incidents stay open."""

@@ -109,7 +109,9 @@ class Daemon:
         parts.memory.keep(parts.judge.add(watched, now.t_s, changed), watched)
         parts.lineage.look(now)
         parts.keeper.begin(watched, now, parts.watched.generation)
-        for one in self._concerned():
+        for key, why in parts.keeper.take_disproved():
+            parts.judge.disprove(key, why, now.t_s)
+        for one in self._concerned(now):
             about = parts.keeper.subjects_of(one) | parts.lineage.subjects_of(one)
             one.verdicts = tuple(parts.judge.verdicts(one, now.t_s, about))
             for verdict in parts.lineage.told(one, one.verdicts, now):
@@ -121,12 +123,12 @@ class Daemon:
         took_s = parts.clock.now().t_s - now.t_s
         parts.publisher.completed(now, took_s, watched, selection)
 
-    def _concerned(self) -> list[Watched]:
+    def _concerned(self, now: Instant) -> list[Watched]:
         """Return about whom there may be something to say; of the others nothing is held any more."""
         parts = self._parts
         before, self._spoken_of = (
             self._spoken_of,
-            sorted(parts.judge.concerned() | parts.keeper.members | parts.lineage.members),
+            sorted(parts.judge.concerned(now.t_s) | parts.keeper.members | parts.lineage.members),
         )
         concerned = parts.watched.of(self._spoken_of)
         for one in parts.watched.of(set(before).difference(self._spoken_of)):
@@ -201,6 +203,8 @@ class Daemon:
             parts.lineage.begin(parts.keeper.open_incidents, now)
             parts.keeper.depart_missing(parts.watched, now, parts.lineage.holds)
             known = parts.memory.restore(opened, now.t_s)
+            for key, disproof in parts.keeper.disproofs(now):
+                parts.judge.disprove(key, disproof.text, disproof.until_t_s, disproof.since_t_s)
             if known:
                 parts.judge.look_again(opened, now.t_s)
                 log_event(logger, "restored", processes=known, incidents=len(parts.keeper.open_incidents))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import storm_news, storms
@@ -22,14 +24,14 @@ from agent.storms import Entry, Storm, Weather
 from agent.watch.options import WatchEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from agent.alerts.base import Channel
     from agent.alerts.outbox import Outbox
     from agent.config import Config
     from agent.evidence.worker import CaptureWorker
     from agent.incidents import Change, Incident
-    from agent.model import Alert, Evidence, Instant
+    from agent.model import Alert, Evidence, Instant, ProcessKey
     from agent.silences import Silence
 
 MAX_NOTED_SERVICES = 1000
@@ -81,6 +83,7 @@ class Teller:
         self._evidence: dict[str, Evidence | None] = {}
         """The newest of each open incident of which any was asked for."""
         self._follow_ups = FollowUps()
+        self._disproved: SimpleQueue[tuple[ProcessKey, str]] = SimpleQueue()
         self.last_alert_wall_s: dict[str, float] = {}
         self.course: Callable[[Change], tuple[tuple[float, float], ...]] = lambda _: ()
         """Tells the growth that an alert draws."""
@@ -95,6 +98,14 @@ class Teller:
     def evidence_of(self, incident_id: str) -> Evidence | None:
         """Return the newest evidence taken for an incident since the agent started."""
         return self._evidence.get(incident_id)
+
+    def take_disproved(self) -> Iterator[tuple[ProcessKey, str]]:
+        """Yield whose growth captures have shown to be no leak since the last call, and why."""
+        while True:
+            try:
+                yield self._disproved.get_nowait()
+            except Empty:
+                return
 
     def forget(self, incident_id: str) -> None:
         """Let go of what is known of an incident that is over."""
@@ -239,7 +250,7 @@ class Teller:
         """Take the second look where the first could not be compared with anything."""
         if self._captures is not None:
             for order in self._follow_ups.due(now, self._captures.unpaired):
-                self._captures.submit(order, self._followed)
+                self._captures.submit(order, partial(self._followed, order.process.key))
 
     def _capture(
         self, change: Change, now: Instant, alert: Alert, tier: Tier, entry: WatchEntry | None
@@ -253,21 +264,23 @@ class Teller:
         self._evidence.setdefault(incident.incident_id, None)
         if tier >= Tier.MEDIUM:
             self._follow_ups.plan(order, self._config.evidence.cooldown_s)
-        self._captures.submit(order, self._captured)
+        self._captures.submit(order, partial(self._captured, order.process.key))
 
-    def _captured(self, job: str, evidence: Evidence) -> None:
+    def _captured(self, key: ProcessKey, job: str, evidence: Evidence) -> None:
         """Release the waiting alerts; runs on the thread that took the evidence."""
         incident_id, sequence = job.split("/")
         known = self._evidence.get(incident_id)
         if incident_id in self._evidence and (evidence.directory or known is None):
             self._evidence[incident_id] = evidence
+            if evidence.disproof and (known is None or known.directory != evidence.directory):
+                self._disproved.put((key, evidence.disproof))  # not again when heavy evidence is added
         self._outbox.release(incident_id, int(sequence), evidence)
         self._wake()
 
-    def _followed(self, job: str, evidence: Evidence) -> None:
+    def _followed(self, key: ProcessKey, job: str, evidence: Evidence) -> None:
         """Take over a second look; one that found nothing, as the process has ended, tells nothing."""
         if evidence.directory:
-            self._captured(job, evidence)
+            self._captured(key, job, evidence)
 
     def _tier(self, change: Change, entry: WatchEntry | None) -> Tier | None:
         """Return how much evidence a transition is worth; None for none."""

@@ -95,7 +95,8 @@ class Captures:
         """Take what can be taken of a process; what cannot is a sentence in `missing`. Never raises.
 
         Nothing above `tier` is taken. `alert` is what it is taken for, told by the page (report.html).
-        Within the cooldown of a process the earlier capture is given again, if it was no lesser one.
+        Within the cooldown of a process the earlier capture is given again, if it was no lesser one, but for
+        its disproof: that says nothing of what has grown since.
         """
         earlier = self._within_cooldown(process.key, now, tier)
         if earlier is not None:
@@ -130,6 +131,7 @@ class Captures:
             with HeldProcess(process.key) as held, self._folders.reopen(path, evidence.files) as folder:
                 taking = self._taking(process, held, folder, now, consent)
                 taking.missing += evidence.missing
+                taking.disproof = evidence.disproof
                 return self._fill(taking, folder, (Tier.HEAVY,), alert, evidence.gist)
 
         added = self._guarded(path.parent.name, take)
@@ -181,7 +183,7 @@ class Captures:
             return None
         age, cooldown = format_duration(now.t_s - recent.t_s), format_duration(cooldown_s)
         note = f"a newer capture: this one is {age} old, the next is taken after {cooldown}"
-        return replace(recent.evidence, missing=(*recent.evidence.missing, note))
+        return replace(recent.evidence, missing=(*recent.evidence.missing, note), disproof="")
 
     def _taking(
         self, process: Process, held: HeldProcess, folder: CaptureFolder, now: Instant, consent: Consent

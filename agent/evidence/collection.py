@@ -90,6 +90,8 @@ class ProofByCollection:
         told = verdict(found, grown)
         taking.write(FILE, {"by": collector.name, "verdict": told, **found._asdict()})
         taking.tell(CODE, told)
+        if disproves(found, grown):
+            taking.disproof = told
 
 
 class Grown(NamedTuple):
@@ -118,13 +120,26 @@ def verdict(found: Collected, grown: Grown | None = None) -> str:
     """
     taken, before = format_bytes(found.taken_bytes), format_bytes(found.before_bytes)
     begin = f"a full collection took back {taken} of {before}"
-    if grown is None or grown.size_bytes < LEAST_GROWTH_BYTES:
+    share = share_taken_back(found, grown)
+    if grown is None or share is None:
         return f"{begin}: what is left is still referred to"
-    share = min(1.0, found.taken_bytes / grown.size_bytes)
     of_growth = f"{share:.0%} of the {format_bytes(grown.size_bytes)} grown in {format_duration(grown.age_s)}"
-    if share >= MOSTLY_TAKEN_BACK:
+    if disproves(found, grown):
         return f"a full collection took back {of_growth}: a lazy collector, not a leak"
     return f"{begin}, {of_growth}: what is left is still referred to"
+
+
+def disproves(found: Collected, grown: Grown | None) -> bool:
+    """Whether a collection has taken back most of what had grown: that was no leak."""
+    share = share_taken_back(found, grown)
+    return share is not None and share >= MOSTLY_TAKEN_BACK
+
+
+def share_taken_back(found: Collected, grown: Grown | None) -> float | None:
+    """Return what was taken back of what had grown, 0 to 1; None where nobody knows of any growth."""
+    if grown is None or grown.size_bytes < LEAST_GROWTH_BYTES:
+        return None
+    return min(1.0, found.taken_bytes / grown.size_bytes)
 
 
 def _why_none(suited: Sequence[Collector], process: Process, held: HeldProcess) -> str:

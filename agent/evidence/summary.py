@@ -32,6 +32,7 @@ def summary_of(taking: Taking, told: Sequence[str]) -> dict[str, Any]:
         "process": asdict(process) | {"key": str(process.key), "command": command},
         "gist": list(joined(told, taking.evidence().gist)),
         "missing": taking.missing,
+        "disproof": taking.disproof,
         "files": [name for name in taking.folder.files if name not in (SUMMARY, REPORT)],
     }
 

@@ -73,6 +73,8 @@ class Taking:
     missing: list[str] = field(default_factory=list)
     unpaired: bool = False
     """Somebody has asked for an earlier look, and there is none: a later one will tell what grew."""
+    disproof: str = ""
+    """Why the heap's growth until now is no leak, in a sentence; empty where nothing proves that."""
 
     def before(self, name: str) -> Before | None:
         """Return that file of the first earlier capture of this process; None where there is none.
@@ -106,7 +108,8 @@ class Taking:
         """Return it as an alert tells it: what names the code first, and files for people first."""
         files = tuple(sorted(self.folder.files, key=_for_machines))
         gist = tuple(line.text for line in sorted(self.lines, key=lambda line: line.rank))
-        return Evidence(str(self.folder.path) if files else "", gist, tuple(self.missing), files)
+        directory = str(self.folder.path) if files else ""
+        return Evidence(directory, gist, tuple(self.missing), files, self.disproof)
 
 
 def _for_machines(name: str) -> bool:
