@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from agent.watch.probes import expvar
 from agent.watch.probes.base import ProbeError, RuntimeFigures
-from agent.watch.probes.exposition import MAX_LINE_BYTES, MAX_SAMPLES, Exposition, Sample
+from agent.watch.probes.exposition import MAX_LABELS_BYTES, MAX_LINE_BYTES, MAX_SAMPLES, Exposition, Sample
 from agent.watch.probes.families import NAMES, figures
 
 PAGES = Path(__file__).parents[1] / "data" / "pages"
@@ -104,6 +105,21 @@ def test_a_line_without_an_end_is_dropped_and_the_next_one_read() -> None:
     exposition.feed(b"app_heap_bytes 1\napp_heap_bytes 2\n")
 
     assert exposition.end() == (Sample(NAME, {}, 2.0),)
+
+
+def test_labels_that_are_endless_names_cost_no_time() -> None:
+    """The expression holds the interpreter's lock: for as long as it searches, nobody is polled."""
+    line = b"app_heap_bytes{" + b"x" * (MAX_LABELS_BYTES - 1) + b"} 1\n"
+    began_s = time.process_time()
+
+    assert len(samples(line * MAX_SAMPLES)) == MAX_SAMPLES
+    assert time.process_time() - began_s < 1.0
+
+
+def test_a_sample_with_a_flood_of_labels_is_left_out() -> None:
+    flood = b'a="",' * (MAX_LABELS_BYTES // 5 + 1)
+
+    assert samples(b"app_heap_bytes{" + flood + b"} 1\napp_heap_bytes 2\n") == (Sample(NAME, {}, 2.0),)
 
 
 def test_of_endless_samples_a_thousand_are_kept() -> None:

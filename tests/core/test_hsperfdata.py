@@ -72,6 +72,19 @@ def test_impossible_figures_are_refused(value: int) -> None:
         figures_of(SERIAL | {USED.format(1, 0): value})
 
 
+def test_many_spaces_cannot_add_up_to_what_cannot_be() -> None:
+    crowd = {USED.format(1, space): MAX_BYTES - 1 for space in range(2, 100)}
+
+    with pytest.raises(ValueError, match="impossible figures"):
+        figures_of(SERIAL | crowd)
+
+
+def test_a_limit_of_a_few_bytes_is_none() -> None:
+    tiny = {f"sun.gc.generation.{n}.maxCapacity": 100 for n in (0, 1)}
+
+    assert figures_of(SERIAL | tiny).limit_bytes is None
+
+
 def test_a_limit_beyond_every_machine_is_none() -> None:
     huge = {f"sun.gc.generation.{n}.maxCapacity": MAX_BYTES for n in (0, 1)}
 

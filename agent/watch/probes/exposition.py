@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 65_536
 """A longer line is left out; one of a known metric has a few hundred."""
+MAX_LABELS_BYTES = 1_024
+"""Of one sample; one with more is left out: those of a heap have some hundred."""
 MAX_SAMPLES = 1_000
 """Of all metrics asked for: a heap has some ten spaces."""
 _LABELS = rb'(?:\{((?:[^"}\n]++|"(?:[^"\\\n]++|\\.)*+")*+)\})?'
 """Possessive, so that a line that does not fit is given up at once."""
 _VALUE = rb"[ \t]*([^ \t\r\n#]{1,64})[ \t\r]*(?:$|[ \t])"
-_LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(rb'(?<![a-zA-Z0-9_])([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\]++|\\.)*+)"')
+"""Each byte is looked at a few times only: the interpreter's lock is held meanwhile, and the poll waits."""
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -69,9 +72,9 @@ class Exposition:
         for found in self._line.finditer(lines):
             if len(self._samples) >= MAX_SAMPLES:
                 return
-            value = _number(found[3].decode("ascii", "replace"))
-            if value is not None:
-                self._samples.append(Sample(found[1].decode(), _labels(bytes(found[2] or b"")), value))
+            value, labels = _number(found[3].decode("ascii", "replace")), bytes(found[2] or b"")
+            if value is not None and len(labels) <= MAX_LABELS_BYTES:
+                self._samples.append(Sample(found[1].decode(), _labels(labels), value))
 
 
 def _number(text: str) -> float | None:

@@ -196,11 +196,11 @@ def _limit_bytes(numbers: dict[str, int], texts: dict[str, str], *, has_eden: bo
     if not sizes:
         return None
     share_one_heap = not has_eden or texts.get("sun.gc.policy.name") == "GarbageFirst"
-    return (max(sizes) if share_one_heap else sum(sizes)) & _PAGE_MASK
+    return (max(sizes) if share_one_heap else sum(sizes)) & _PAGE_MASK or None
 
 
 def _sum(data: bytes, layout: Layout, places: tuple[int, ...]) -> int:
     values = [layout.number.unpack_from(data, at)[0] for at in places]
-    if any(not 0 <= value < MAX_BYTES for value in values):
-        raise ValueError(f"impossible figures: {values}")
+    if any(value < 0 for value in values) or sum(values) >= MAX_BYTES:
+        raise ValueError(f"impossible figures: {values[:8]}")
     return sum(values)
