@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli.run import MISTAKE
+
 ROOT = Path(__file__).parent.parent.parent
 UNIT = ROOT / "systemd" / "leakwatch.service"
 DOCKERFILE = ROOT / "Dockerfile"
@@ -50,6 +52,17 @@ def test_evidence_keeps_its_capability_and_gains_no_other() -> None:
     granted = [line for line in directives() if line.startswith(("AmbientCap", "CapabilityBound"))]
 
     assert granted == ["AmbientCapabilities=CAP_SYS_PTRACE", "CapabilityBoundingSet=CAP_SYS_PTRACE"]
+
+
+def test_the_right_to_look_into_processes_writes_into_none() -> None:
+    assert "SystemCallFilter=~process_vm_writev" in directives()
+    assert not [line for line in directives() if line.startswith("SystemCallFilter=") and "@debug" in line]
+
+
+def test_it_is_started_again_however_often_it_fails_but_for_a_mistake_in_its_file() -> None:
+    life = {"StartLimitIntervalSec=0", "Restart=on-failure", f"RestartPreventExitStatus={MISTAKE}"}
+
+    assert life <= set(directives())
 
 
 @pytest.mark.parametrize("directive", BLINDING)
