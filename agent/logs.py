@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WORD_WIDTH = 9
 """The event's word is padded so that the pairs of neighbouring lines stand below each other."""
 
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+"""syslog(3)'s, from the most urgent on."""
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -63,9 +69,32 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)  # ASCII: no character of a value can end the line
 
 
-def configure(*, level: str, as_json: bool, timestamps: bool) -> None:
+class PriorityFormatter(logging.Formatter):
+    """Another formatter's line behind its priority, which journald takes off again (sd-daemon(3))."""
+
+    def __init__(self, line: logging.Formatter) -> None:
+        super().__init__()
+        self._line = line
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of one record."""
+        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        return f"<{priority}>{self._line.format(record)}"
+
+
+def journal_reads(fd: int, environ: Mapping[str, str]) -> bool:
+    """Return whether what this descriptor is given goes to journald ($JOURNAL_STREAM, systemd.exec(5))."""
+    try:
+        about = os.fstat(fd)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"
+
+
+def configure(*, level: str, as_json: bool, timestamps: bool, priorities: bool = False) -> None:
     """Send the agent's lines to standard error, and nothing of other libraries below a warning."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if as_json else KeyValueFormatter(timestamps=timestamps))
+    line = JsonFormatter() if as_json else KeyValueFormatter(timestamps=timestamps)
+    handler.setFormatter(PriorityFormatter(line) if priorities else line)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("agent").setLevel(level.upper())

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CANNOT_RUN = 3
+STDERR_FD = 2
 FIRST_PASSED_FD = 3
 """SD_LISTEN_FDS_START (sd_listen_fds(3))."""
 
@@ -65,7 +66,8 @@ def command(users: tuple[str, ...], allowed: tuple[str, ...], more: tuple[str, .
     if unknown:
         names = ", ".join(sorted(source.name for source in sources))
         raise click.BadParameter(f"no source is called {', '.join(unknown)} (there are: {names})")
-    logs.configure(level="info", as_json=False, timestamps="JOURNAL_STREAM" not in os.environ)
+    timestamps, priorities = "JOURNAL_STREAM" not in os.environ, logs.journal_reads(STDERR_FD, os.environ)
+    logs.configure(level="info", as_json=False, timestamps=timestamps, priorities=priorities)
     listener = passed_socket(os.environ)
     if listener is None:
         click.echo("leakwatch-capture cannot run: it is started by leakwatch-capture.socket", err=True)

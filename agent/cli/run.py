@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MISTAKE = 2
 CANNOT_RUN = 3
+STDERR_FD = 2
 
 
 @click.command("run")
@@ -86,6 +87,7 @@ def _configure_logs(config: Config, log_format: str | None, log_level: str | Non
         level=log_level or config.log.level,
         as_json=(log_format or config.log.format) == "json",
         timestamps=not in_journal,
+        priorities=logs.journal_reads(STDERR_FD, os.environ),
     )
 
 

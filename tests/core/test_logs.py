@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -76,6 +77,31 @@ def test_timestamps_lead_the_line_where_asked() -> None:
 
     assert line.endswith(" suspect   service=api")
     assert line.startswith("2027-01-1")
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3), ("critical", 3)]
+)
+def test_journald_is_told_how_urgent_a_line_is(level: str, priority: int) -> None:
+    made = record("parked", logging.getLevelNamesMapping()[level.upper()])
+
+    for plain in (logs.KeyValueFormatter(timestamps=False), logs.JsonFormatter()):
+        assert logs.PriorityFormatter(plain).format(made) == f"<{priority}>{plain.format(made)}"
+
+
+def test_only_the_stream_that_systemd_names_is_the_journals() -> None:
+    read, write = os.pipe()
+    about = os.fstat(write)
+    try:
+        named = {"JOURNAL_STREAM": f"{about.st_dev}:{about.st_ino}"}
+
+        assert logs.journal_reads(write, named)
+        assert not logs.journal_reads(write, {})
+        assert not logs.journal_reads(write, {"JOURNAL_STREAM": "0:0"})
+    finally:
+        os.close(read)
+        os.close(write)
+    assert not logs.journal_reads(write, named)
 
 
 @settings(max_examples=40, deadline=None)
