@@ -19,6 +19,7 @@ NOBODY = 3
 """ptrace_scope at which nobody may attach (Documentation/admin-guide/LSM/Yama.rst)."""
 PTRACE = "needs CAP_SYS_PTRACE, or its user where ptrace_scope is 0"
 MEMORY = "needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or its user where ptrace_scope is 0"
+WRITE = "needs CAP_SYS_PTRACE and CAP_DAC_OVERRIDE, or its user where ptrace_scope is 0"
 READ = "needs CAP_SYS_PTRACE, or its user"
 SEARCH = "needs CAP_DAC_READ_SEARCH, or its user"
 
@@ -79,6 +80,12 @@ def try_memory(held: HeldProcess) -> None:
     """Open its memory: asks for the right to trace it, and to open its user's own files. Raises OSError."""
     with held.lines("mem"):
         pass
+
+
+def try_writing(held: HeldProcess) -> None:
+    """Open its memory for writing, and write nothing: asks for more than reading does. Raises OSError."""
+    with held.folder(".") as folder:
+        os.close(os.open("mem", os.O_RDWR | os.O_CLOEXEC, dir_fd=folder))
 
 
 def _text(path: str) -> str:

@@ -276,6 +276,38 @@ def test_without_the_right_to_trace_that_is_the_reason(shop: Planted) -> None:
     assert asked.stdout.decode().startswith("needs CAP_SYS_PTRACE")
 
 
+TRY_TO_WRITE = """
+import ctypes, os, struct, sys
+from agent.evidence.kernel.procfs import HeldProcess
+from agent.evidence.python import inject
+from agent.evidence.source import SourceError
+from agent.model import ProcessKey
+libc, bits = ctypes.CDLL(None), 1 << 19 | 1 << 2  # CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH
+libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+libc.capset(struct.pack("Ii", 0x20080522, 0), struct.pack("6I", bits, bits, bits, 0, 0, 0))
+with HeldProcess(ProcessKey.parse(sys.argv[1])) as held:
+    print(inject.why_not(held))
+    try:
+        inject.run("objects", held, "count", 1.0)
+    except SourceError as error:
+        print(error)
+"""
+
+
+def test_what_reads_another_users_memory_and_may_not_write_says_which_right_is_missing(shop: Planted) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    asked = subprocess.run(
+        [sys.executable, "-c", TRY_TO_WRITE, str(shop.process.key)], check=True, capture_output=True
+    )
+
+    needs = "needs CAP_SYS_PTRACE and CAP_DAC_OVERRIDE, or its user where ptrace_scope is 0"
+    assert asked.stdout.decode().splitlines() == [needs, f"objects: {needs}"]
+
+
 def test_a_program_of_another_user_is_counted_too(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.evidence.python import exchange, inside, memory, newthread, remote
 from agent.evidence.python.remote import Interpreter
-from agent.evidence.rights import PTRACE, denied, try_memory
+from agent.evidence.rights import WRITE, denied, try_writing
 from agent.evidence.source import SourceError
 from agent.units import format_duration
 
@@ -37,7 +37,7 @@ _LINE = (
 
 def why_not(held: HeldProcess) -> str:
     """Return why nothing could be run in it, without touching it. Raises ProcessGoneError."""
-    refused = denied(lambda: try_memory(held), PTRACE) or exchange.why_not(held)
+    refused = denied(lambda: try_writing(held), WRITE) or exchange.why_not(held)
     if refused:
         return refused
     try:
@@ -58,6 +58,10 @@ def run(name: str, held: HeldProcess, work: str, timeout_s: float) -> list[list[
     """
     if held.check().stopped:
         raise SourceError(f"{name}: the process is stopped")
+    try:
+        try_writing(held)
+    except PermissionError:
+        raise SourceError(f"{name}: {WRITE}") from None
     try:
         with exchange.opened(held) as place, memory.opened(held, writable=True) as mem:
             answer = _answer(held, mem, place, work, timeout_s)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.evidence.python import symbols, tracing
-from agent.evidence.rights import PTRACE, denied, try_memory
+from agent.evidence.rights import WRITE, denied, try_writing
 from agent.evidence.source import SourceError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def why_not(held: HeldProcess) -> str:
     """Return why a thread could not be started, as far as rights go. Raises ProcessGoneError."""
     if platform.machine() != "x86_64":
         return f"needs Python 3.14 on {platform.machine()}"
-    refused = denied(lambda: try_memory(held), PTRACE)
+    refused = denied(lambda: try_writing(held), WRITE)
     if refused or not tracing.permitted():
         return refused or "needs the system call ptrace (SystemCallFilter=@debug)"
     if b"\nTracerPid:\t0\n" not in held.read("status"):
