@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 AREA = "configuration"
 STATE = "state"
 WEB = "web"
+PRIVATE = "private"
+"""Where systemd keeps the state of a service that has DynamicUser= (systemd.exec(5))."""
 LEAST_FREE_BYTES = 10_000_000
 """Incidents and history need a few megabytes; below this nothing can be promised."""
 
@@ -148,9 +150,12 @@ def _owner(directory: Path) -> Iterator[Check]:
     if not directory.exists() or directory.stat().st_uid == os.geteuid():
         return
     owner, own = _user(directory.stat().st_uid), _user(os.geteuid())
+    better = f"try: sudo -u {owner} leakwatch doctor"
+    if directory.resolve().parent.name == PRIVATE:  # its number tells nothing outside of the service
+        owner, better = "the user of the service", "how to ask as the service: docs/guide.md, Install"
     text = (
         f"{directory} belongs to {owner}, and these checks run as {own}: "
-        f"what follows holds for {own} (try: sudo -u {owner} leakwatch doctor)"
+        f"what follows holds for {own} ({better})"
     )
     yield Check(STATE, "owner", Grade.WARN, text)
 

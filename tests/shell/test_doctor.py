@@ -216,6 +216,38 @@ def test_who_holds_the_lock_is_told(tmp_path: Path) -> None:
     assert setup.lock(tmp_path).facts == {"pid": None}
 
 
+def owned_by_another_user(folder: Path) -> Path:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    folder.mkdir(parents=True)
+    os.chown(folder, NOBODY_UID, NOBODY_UID)
+    return folder
+
+
+def told_of_the_owner(folder: Path) -> str:
+    return next(
+        check.text
+        for check in setup.state_directory(folder, parse(b"", "lw.yaml", {}))
+        if check.name == "owner"
+    )
+
+
+def test_whose_state_it_is_says_whom_to_ask_as(tmp_path: Path) -> None:
+    told = told_of_the_owner(owned_by_another_user(tmp_path / "state"))
+
+    assert told.endswith("what follows holds for root (try: sudo -u nobody leakwatch doctor)")
+
+
+def test_nobody_is_sent_to_become_a_user_that_systemd_makes_up(tmp_path: Path) -> None:
+    owned_by_another_user(tmp_path / "private" / "leakwatch")
+    (tmp_path / "leakwatch").symlink_to("private/leakwatch")
+
+    told = told_of_the_owner(tmp_path / "leakwatch")
+
+    assert "belongs to the user of the service, " in told
+    assert "sudo" not in told
+
+
 def test_an_address_that_is_taken_would_not_work() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
