@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from agent.inspector.places import Place
 
-MAX_MESSAGE_BYTES = 16_000_000
+MAX_MESSAGE_BYTES = 8_000_000
 """A sampling profile of a large program has some 2 MB; a chunk of a snapshot 100 kB (V8InspectorImpl)."""
+MAX_VALUES = 400_000
+"""Of one message: each becomes an object of up to 100 bytes; a profile of 2 MB has half as many."""
 MAX_LIST_BYTES = 65_536
 MAX_HEAD_BYTES = 4096
 """Of the answer to the handshake: Node's has 129."""
@@ -65,9 +67,11 @@ def target_id(place: Place, timeout_s: float) -> str:
 class Session:
     """One connection to the inspector; what is left of it is closed by `close`. Not thread-safe."""
 
-    def __init__(self, place: Place, program: str) -> None:
+    def __init__(self, place: Place, program: str, most_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        """`most_bytes` is the length of the longest message that is read."""
         self.place = place
         self.program = program
+        self._most_bytes = most_bytes
         self._line: _Guarded | None = None
         self._web: Any = None
         self._asked = 0
@@ -82,10 +86,13 @@ class Session:
         except OSError as error:
             raise InspectorError(f"{self.place}: {error.strerror or 'no answer in time'}") from None
         plain.settimeout(None)  # from here on `limited` alone holds the time
-        self._line = _Guarded(plain)
+        self._line = _Guarded(plain, self._most_bytes)
         if self._over:
             self._line.cut()
-        self._web = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+        # What comes in parts is not put together, which takes the square of their number: Node sends none.
+        self._web = websocket.WebSocket(
+            skip_utf8_validation=True, enable_multithread=False, fire_cont_frame=True
+        )
         with self._told():
             self._web.connect(
                 f"ws://{self.place}/{self.program}",
@@ -170,6 +177,8 @@ class Session:
         opcode, raw = self._web.recv_data()
         if opcode == _CLOSE:
             raise InspectorError(f"{self.place}: it has closed the connection")
+        if sum(map(raw.count, _VALUES)) > MAX_VALUES:
+            raise ValueError(raw[:20])
         message = json.loads(raw)
         if not isinstance(message, dict):
             raise TypeError(raw[:20])
@@ -198,23 +207,29 @@ class Session:
 
 _CLOSE = 0x8
 """RFC 6455, section 5.2."""
+_VALUES = (b"[", b"{", b",", b":")
+"""One of them stands before nearly every value of a text in JSON."""
 
 
 class _Guarded:
     """The socket that websocket-client reads from: each message is bounded, and so is the handshake."""
 
-    def __init__(self, line: socket.socket) -> None:
+    def __init__(self, line: socket.socket, most_bytes: int) -> None:
         self._line = line
+        self._most_bytes = most_bytes
         self._left = MAX_HEAD_BYTES
         self._head = b""
+        self._over = False
         self.talking = False
 
     def begin_message(self) -> None:
-        self._left = MAX_MESSAGE_BYTES
+        self._left = self._most_bytes
 
     def recv(self, most: int) -> bytes:
+        if self._over:  # megabytes that had come before can still be read
+            raise OSError(0, "the connection has ended")
         if self._left <= 0:
-            raise OSError(0, f"a message longer than {format_bytes(MAX_MESSAGE_BYTES)}")
+            raise OSError(0, f"a message longer than {format_bytes(self._most_bytes)}")
         got = self._line.recv(min(most, 65_536))
         self._left -= len(got) + 1  # many empty frames must come to an end too
         if not self.talking:
@@ -236,6 +251,7 @@ class _Guarded:
         return self._line.fileno()
 
     def cut(self) -> None:
+        self._over = True
         with suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)
 

@@ -8,6 +8,7 @@ import random
 from typing import Any
 
 import pytest
+from peaks import peak_bytes
 
 from agent.evidence.node import memory, sites
 from agent.evidence.node.opening import handles
@@ -100,6 +101,12 @@ def test_what_was_stored_comes_back() -> None:
 def test_a_profile_that_is_none_is_a_reason_and_no_failure(head: Any) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         sites.read(head)
+
+
+def test_a_url_of_percent_signs_takes_little_memory() -> None:
+    profile = node("f", "%41" * 500_000, 1)
+
+    assert peak_bytes(lambda: sites.read(profile)) < 2_000_000
 
 
 def test_a_name_with_control_characters_stays_on_one_line() -> None:

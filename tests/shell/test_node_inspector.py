@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.inspector import places
-from agent.inspector.client import MAX_MESSAGE_BYTES, InspectorError, session, target_id
+from agent.inspector.client import (
+    MAX_MESSAGE_BYTES,
+    MAX_VALUES,
+    InspectorError,
+    Session,
+    session,
+    target_id,
+)
 from agent.inspector.places import Place
 
 if TYPE_CHECKING:
@@ -132,8 +139,57 @@ def test_a_message_that_is_too_long_is_refused_before_it_is_held() -> None:
                 held.append(line.send(b"x" * 65536))
 
     with inspector(talk) as place:
-        assert why(place) == f"{place}: a message longer than 16MB"
+        assert why(place) == f"{place}: a message longer than 8MB"
     assert sum(held) < 2 * MAX_MESSAGE_BYTES
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[{}] * MAX_VALUES, {f"{n}": n for n in range(MAX_VALUES)}],
+    ids=["objects", "names"],
+)
+def test_a_short_message_of_very_many_values_is_refused_before_they_are_made(values: object) -> None:
+    bomb = answer({"usedSize": 7, "more": values})
+    assert len(bomb) < MAX_MESSAGE_BYTES
+
+    with inspector(lambda line: line.sendall(bomb)) as place:
+        assert why(place) == f"{place}: what answers does not speak the protocol"
+
+
+def test_a_message_in_parts_is_not_put_together() -> None:
+    """Node sends none, and a million parts of a byte each would be copied a million times."""
+    whole = json.dumps({"id": 1, "result": {"usedSize": 7}}).encode()
+    begin, end = frame(whole[:9]), frame(whole[9:], opcode=0)
+    parts = bytes([begin[0] & 0x7F]) + begin[1:] + end
+
+    with inspector(lambda line: line.sendall(parts)) as place:
+        assert why(place) == f"{place}: what answers does not speak the protocol"
+
+
+def test_what_has_come_is_not_read_any_more_once_the_time_is_over() -> None:
+    """Megabytes of it can lie there: to read them all takes a multiple of the time."""
+    event = frame(b'{"method": "Runtime.consoleAPICalled", "params": {}}')
+
+    def wait(_: object) -> None:
+        threading.Event().wait(3 * SHORT_S)
+
+    with (
+        inspector(lambda line: line.sendall(event + answer({"usedSize": 7}))) as place,
+        session(place, ID, SHORT_S) as one,
+        pytest.raises(InspectorError),
+    ):
+        one.call("Runtime.getHeapUsage", wait)
+
+
+def test_who_expects_a_short_answer_holds_no_long_one() -> None:
+    with (
+        inspector(lambda line: line.sendall(answer("x" * 70_000))) as place,
+        contextlib.closing(Session(place, ID, 64_000)) as one,
+        one.limited(LONG_S),
+    ):
+        one.connect(LONG_S)
+        with pytest.raises(InspectorError, match="a message longer than 64kB"):
+            one.call("Runtime.getHeapUsage")
 
 
 @pytest.mark.parametrize(

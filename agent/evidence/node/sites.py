@@ -23,6 +23,8 @@ LEAST_RECENT_BYTES = 100_000
 MAX_FUNCTION_CHARS = 40
 MAX_FILE_NAME_CHARS = 40
 MAX_FILE_CHARS = 200
+MAX_URL_CHARS = 4096
+"""Percent signs are resolved before it is cut to what is told."""
 _LIBRARY = "/node_modules/"
 _RUNTIME = ("node:", "internal/")
 
@@ -135,7 +137,7 @@ def restored(values: Any) -> dict[Site, int]:
 
 def _named(frame: Mapping[str, Any]) -> tuple[Site, int]:
     """Return the site of a frame, and how telling it is: 2 the application's, 1 a library's, 0 no file."""
-    url = unquote(str(frame["url"])).removeprefix("file://")
+    url = unquote(str(frame["url"])[:MAX_URL_CHARS]).removeprefix("file://")
     file = one_line(url[-MAX_FILE_CHARS:], MAX_FILE_CHARS)
     name = one_line(str(frame["functionName"]) or "anonymous function", MAX_FUNCTION_CHARS)
     site = Site(name, file, number(frame["lineNumber"]) + 1)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_PLACES = 3
 STAT_BYTES = 4096
 MAX_HEAP_BYTES = 2**48
+MAX_MESSAGE_BYTES = 65_536
+"""What is asked at every poll has an answer of some hundred bytes."""
 _INSPECTED = re.compile(r"(^|\s)--inspect(-brk|-wait)?(=|\s|$)")
 _LIMIT = "require('v8').getHeapStatistics().heap_size_limit"
 
@@ -79,7 +81,8 @@ class NodeProbe:
             except InspectorError as error:
                 why = error
             else:
-                self._limits[key] = limit_bytes
+                if limit_bytes:
+                    self._limits[key] = limit_bytes
                 return session
         raise why
 
@@ -105,7 +108,7 @@ class NodeProbe:
 
 def _begin(place: Place, timeout_s: float) -> tuple[Session, int]:
     """Open a session, and return the limit of the heap with it. Raises InspectorError."""
-    session = Session(place, target_id(place, timeout_s))
+    session = Session(place, target_id(place, timeout_s), MAX_MESSAGE_BYTES)
     try:
         with session.limited(timeout_s):
             session.connect(timeout_s)
