@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MAX_NAME_CHARS = 64
 MAX_COMMAND_CHARS = 512
 
@@ -17,6 +23,18 @@ def one_line(raw: bytes | str, limit_chars: int = MAX_COMMAND_CHARS) -> str:
         return text
     safe = "".join(c if c.isprintable() else _escape(c) for c in text[: 4 * limit_chars])
     return safe if len(safe) <= limit_chars else safe[: limit_chars - 3] + "..."
+
+
+def lines_of(text: str) -> Iterator[str]:
+    r"""Yield the lines that are not empty, one after the other: a list of millions would be held.
+
+    >>> list(lines_of("a\n\nb\n"))
+    ['a', 'b']
+    """
+    return (found[0] for found in _LINE.finditer(text))
+
+
+_LINE = re.compile(r"[^\n]+")
 
 
 def _escape(char: str) -> str:

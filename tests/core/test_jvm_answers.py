@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+from peaks import peak_bytes
 
 from agent.evidence.jvm import histogram, hotspot, memory, threads
 from agent.evidence.jvm.histogram import Change, Count
 from agent.evidence.jvm.memory import Heap, Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 JDK_8 = """
  num     #instances         #bytes  class name
@@ -255,6 +261,23 @@ def test_threads_are_told_when_they_have_become_more() -> None:
 def test_an_answer_without_threads_is_an_error() -> None:
     with pytest.raises(ValueError, match="without a thread"):
         threads.parse("garbage")
+
+
+@pytest.mark.parametrize("parse", [histogram.parse, threads.parse])
+def test_millions_of_lines_are_not_held_at_once(parse: Callable[[str], object]) -> None:
+    bomb = "ab\n" * 300_000
+
+    assert peak_bytes(lambda: parse(bomb), ValueError) < 1_000_000
+
+
+def test_threads_of_endless_different_calls_are_bounded() -> None:
+    calls = [f"\tat shop.C.m{number}(C.java:1)\n" for number in range(2 * threads.MAX_CALLS)]
+    text = "".join('"t" #1\n' + "".join(calls[at : at + 50]) for at in range(0, len(calls), 50))
+
+    found = threads.parse(text)
+
+    assert len(found) == len(calls) // 50
+    assert len({call for thread in found for call in thread.frames}) == threads.MAX_CALLS + 1
 
 
 def test_only_what_catches_the_signals_of_a_jvm_is_one() -> None:

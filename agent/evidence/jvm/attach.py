@@ -12,7 +12,7 @@ from agent.evidence.jvm import hotspot, speaker
 from agent.evidence.jvm.hotspot import RefusedError
 from agent.evidence.source import SourceError
 from agent.evidence.tool import run
-from agent.text import one_line
+from agent.text import lines_of, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +49,10 @@ def ask(name: str, held: HeldProcess, command: str, *, timeout_s: float, max_byt
     Raises SourceError with the reason, beginning with the source's `name`, ProcessGoneError, OSError.
     """
     answer = speak(name, held, "ask", command, timeout_s=timeout_s, max_bytes=max_bytes)
-    code, _, text = answer.decode("utf-8", "replace").partition("\n")
-    if code != "0":
-        told = one_line(next(filter(None, text.splitlines()), "no reason given"), MAX_REASON_CHARS)
+    end = answer.find(b"\n")
+    text = str(memoryview(answer)[end + 1 :], "utf-8", "replace")
+    if answer[:end] != b"0":
+        told = one_line(next(lines_of(text), "no reason given"), MAX_REASON_CHARS)
         raise SourceError(f"{name}: the JVM refused {command.split(maxsplit=1)[0]} ({told})")
     return text
 

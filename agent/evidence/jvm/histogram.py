@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.text import one_line
+from agent.text import lines_of, one_line
 from agent.units import format_bytes
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def parse(text: str) -> dict[str, Count]:
     Classes of one name out of several loaders are added up. Raises ValueError where there is no row.
     """
     found: dict[str, Count] = {}
-    for line in text.splitlines():
+    for line in lines_of(text):
         row = _ROW.fullmatch(line)
         if row is None:
             continue

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 16_000_000
 """A histogram has some 70 bytes for each of 50,000 classes, a thread of 60 calls some 5 kB."""
+MAX_SHORT_BYTES = 500_000
+"""Of an answer about the heap, the flags or native memory, which have some kilobytes."""
 MAX_KEPT_CLASSES = 3000
 """Those that take most are compared later; the rest of a large application has a few objects each."""
 
@@ -37,9 +39,9 @@ class _OfJvm:
         """Return why it cannot be attached to."""
         return attach.why_not(held)
 
-    def ask(self, taking: Taking, command: str, timeout_s: float) -> str:
+    def ask(self, taking: Taking, command: str, timeout_s: float, max_bytes: int = MAX_ANSWER_BYTES) -> str:
         """Return the JVM's answer. Raises SourceError, ProcessGoneError, OSError."""
-        return attach.ask(self.name, taking.held, command, timeout_s=timeout_s, max_bytes=MAX_ANSWER_BYTES)
+        return attach.ask(self.name, taking.held, command, timeout_s=timeout_s, max_bytes=max_bytes)
 
 
 class ClassHistogram(_OfJvm):
@@ -77,9 +79,10 @@ class JvmMemory(_OfJvm):
     def take(self, taking: Taking) -> None:
         """Ask for them, and tell what has grown outside the heap."""
         each_s = taking.options.timeout_s / 3
-        info = self.ask(taking, "GC.heap_info", each_s)
-        flags = self.ask(taking, "VM.flags", each_s)
-        native_text = self.ask(taking, "VM.native_memory summary", each_s)
+        info, flags, native_text = (
+            self.ask(taking, command, each_s, MAX_SHORT_BYTES)
+            for command in ("GC.heap_info", "VM.flags", "VM.native_memory summary")
+        )
         heap, native = memory.parse_heap(info), memory.parse_native(native_text)
         with taking.held.lines("smaps") as lines:
             inside, outside = memory.split_anonymous(lines, heap)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.evidence.jvm.histogram import MAX_LINE_CHARS, is_own
-from agent.text import MAX_NAME_CHARS, one_line
+from agent.text import MAX_NAME_CHARS, lines_of, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 MAX_THREADS = 20_000
 MAX_FRAMES = 100
 MAX_FRAME_CHARS = 200
+MAX_CALLS = 50_000
+"""Different ones; a large application has some thousand."""
 MANY = 100
 """So many threads at one line are told, whether they have become more or not."""
 LEAST_GROWTH = 20
@@ -22,6 +25,7 @@ LEAST_GROWTH = 20
 _HEADER = re.compile(r'"(.*)" (?:#|daemon|prio|os_prio)')
 _FRAME = re.compile(r"\tat (?:[^/()]*/)*([^/()]+)\((?:[^/()]*/)?([^()]*)\)")
 _DIGITS = re.compile(r"\d+")
+_MORE = "(more)"
 
 
 class Thread(NamedTuple):
@@ -41,15 +45,17 @@ def parse(text: str) -> list[Thread]:
     """Read what Thread.print prints. Raises ValueError where there is no thread."""
     found: list[Thread] = []
     frames: list[str] = []
+    known: dict[str, str] = {}
     name = None
-    for line in [*text.splitlines(), '"" #']:
+    for line in chain(lines_of(text), ['"" #']):
         if header := _HEADER.match(line):
             found += [] if name is None else [Thread(name, tuple(frames))]
             name, frames = _DIGITS.sub("*", one_line(header[1], MAX_NAME_CHARS)), []
             if len(found) >= MAX_THREADS:
                 break
         elif len(frames) < MAX_FRAMES and (frame := _FRAME.match(line)):
-            frames.append(one_line(f"{frame[1]} ({frame[2]})", MAX_FRAME_CHARS))
+            call = one_line(f"{frame[1]} ({frame[2]})", MAX_FRAME_CHARS)
+            frames.append(known.setdefault(call, call) if len(known) < MAX_CALLS else _MORE)
     if not found:
         raise ValueError("the JVM answered without a thread")
     return found
