@@ -7,18 +7,35 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from agent.evidence.source import SourceError
 from agent.gz import gzipped
+from agent.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
 REPORT = "report.html"
+LEAST_FREE_BYTES = 100_000_000
+"""What must stay free on the disk: a full one hurts the target more than a missing capture."""
 COMPRESS_FROM_BYTES = 64_000
 """Longer files are kept as NAME.gz; a page is not, as people open it as it is."""
 _COMPRESSION = 3
 """Three quarters of what 9 saves, in a tenth of its time: the alert may be waiting."""
 _CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def check_room(name: str, file: BinaryIO, size_bytes: int, budget_bytes: int) -> None:
+    """Raise SourceError where what is being written of a source has grown too long, or its disk too full.
+
+    Whoever hands it over may lie about its length, and never come to an end.
+    """
+    if size_bytes > budget_bytes:
+        raise SourceError(f"{name}: longer than evidence.disk_budget, {format_bytes(budget_bytes)}")
+    disk = os.fstatvfs(file.fileno())
+    if disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
+        least = format_bytes(LEAST_FREE_BYTES)
+        raise SourceError(f"{name}: given up after {format_bytes(size_bytes)}, {least} must stay free")
 
 
 class CaptureFolder:

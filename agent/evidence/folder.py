@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.evidence.files import CaptureFolder
+from agent.evidence.files import LEAST_FREE_BYTES, CaptureFolder
 from agent.gz import WINDOW_BITS
 from agent.units import format_bytes
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-LEAST_FREE_BYTES = 100_000_000
-"""What must stay free on the disk: a full one hurts the target more than a missing capture."""
 MAX_READ_BYTES = 16_000_000
 """What is read back of a file of an earlier capture; the longest are counts by class or by line of code."""
 SUMMARY = "evidence.json"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import random
 from typing import Any
 
 import pytest
@@ -13,8 +11,6 @@ from peaks import peak_bytes
 from agent.evidence.node import memory, sites
 from agent.evidence.node.opening import handles
 from agent.evidence.node.sites import Site
-from agent.evidence.node.snapshot import CHUNK, _Kept
-from agent.evidence.source import SourceError
 from agent.inspector.places import parse_address, read_hints
 
 FIGURES = {
@@ -166,19 +162,3 @@ def test_addresses_are_those_of_the_kernel() -> None:
     assert parse_address("00000000:0050") == ("0.0.0.0", 80)  # noqa: S104 - compared
     with pytest.raises(ValueError, match="length"):
         parse_address("01:1")
-
-
-def test_a_snapshot_without_end_stops_at_the_disk_budget() -> None:
-    file, noise = io.BytesIO(), random.Random(1).randbytes(100_000).hex()  # noqa: S311 - anything that does not compress
-    kept = _Kept(file, 500_000)
-
-    with pytest.raises(SourceError, match="longer than"):  # noqa: PT012 - which of them does not matter
-        for _ in range(1000):
-            kept.add({"method": CHUNK, "params": {"chunk": noise}})
-
-    assert file.tell() < 1_000_000
-
-
-def test_a_snapshot_of_nothing_is_told() -> None:
-    with pytest.raises(SourceError, match="sent nothing"):
-        _Kept(io.BytesIO(), 10).end()

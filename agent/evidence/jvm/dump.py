@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from agent import gz
+from agent.evidence.files import check_room
 from agent.evidence.jvm import attach, holders, hotspot, hprof, memory
 from agent.evidence.jvm.hotspot import RefusedError
 from agent.evidence.jvm.speaker import DUMP_FILE
@@ -165,7 +166,6 @@ def _compress(dump: BinaryIO, size_bytes: int, kept: BinaryIO, most_bytes: int) 
         raise SourceError(f"{NAME}: what the JVM has written is no heap dump")
     for _ in range(size_bytes // CHUNK_BYTES + 1):
         kept.write(packer.compress(chunk))
-        if kept.tell() > most_bytes:
-            raise SourceError(f"{NAME}: longer than evidence.disk_budget, {format_bytes(most_bytes)}")
+        check_room(NAME, kept, kept.tell(), most_bytes)
         chunk = dump.read(CHUNK_BYTES)
     kept.write(packer.flush())

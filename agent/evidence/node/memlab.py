@@ -10,13 +10,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from agent.evidence.files import check_room
 from agent.evidence.node.channel import Inspected
 from agent.evidence.node.snapshot import CHUNK
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE
 from agent.evidence.tool import run
 from agent.text import one_line
-from agent.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,25 +100,28 @@ class Memlab(Inspected):
             taking.tell(CODE, f"held: {trace.objects:,} alike ({one_line(trace.size, 20)}) by {names}")
 
     def _snapshots(self, session: Session, folder: Path, most_bytes: int) -> None:
+        written = 0
         for number, name in enumerate(SNAPSHOTS):
             if number:
                 threading.Event().wait(self._apart_s)
             with _path(folder, name).open("xb") as file:
-                session.call("HeapProfiler.takeHeapSnapshot", _writer(file, most_bytes), reportProgress=False)
+                add = _writer(file, written, most_bytes)
+                session.call("HeapProfiler.takeHeapSnapshot", add, reportProgress=False)
+                written += file.tell()
 
 
 def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}.heapsnapshot"
 
 
-def _writer(file: BinaryIO, most_bytes: int) -> Callable[[dict[str, Any]], None]:
+def _writer(file: BinaryIO, before_bytes: int, most_bytes: int) -> Callable[[dict[str, Any]], None]:
+    """Return what writes chunks into a file; those before it count too."""
+
     def add(message: dict[str, Any]) -> None:
         if message.get("method") != CHUNK:
             return
         file.write(str(message["params"]["chunk"]).encode("utf-8", "replace"))
-        if file.tell() > most_bytes:
-            most = format_bytes(most_bytes)
-            raise SourceError(f"{NAME}: a snapshot is longer than evidence.disk_budget, {most}")
+        check_room(NAME, file, before_bytes + file.tell(), most_bytes)
 
     return add
 

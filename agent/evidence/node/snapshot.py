@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from agent import gz
+from agent.evidence.files import check_room
 from agent.evidence.node.channel import Inspected
 from agent.evidence.source import Cost, SourceError, Tier
-from agent.units import format_bytes
 
 if TYPE_CHECKING:
     from agent.consent import Consent
@@ -56,9 +56,7 @@ class _Kept:
             return
         self._chunks += 1
         self._file.write(self._packer.compress(str(message["params"]["chunk"]).encode("utf-8", "replace")))
-        if self._file.tell() > self._most_bytes:
-            most = format_bytes(self._most_bytes)
-            raise SourceError(f"{HeapSnapshot.name}: longer than evidence.disk_budget, {most}")
+        check_room(HeapSnapshot.name, self._file, self._file.tell(), self._most_bytes)
 
     def end(self) -> None:
         """Write what is left. Raises SourceError where nothing came."""
