@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 COMM_MAX_CHARS = 15
 """TASK_COMM_LEN of include/linux/sched.h without the NUL: longer names are cut by the kernel."""
@@ -144,11 +145,12 @@ def telling_cgroup(paths: Mapping[str, str]) -> str:
     return next((path for path in named if path != "/"), "/")
 
 
-def parse_listening(table: str) -> dict[str, int]:
-    """Return the ports of /proc/net/tcp or tcp6 that are listened on, by the socket's inode."""
-    rows = (line.split() for line in table.splitlines()[1:])
-    return {
-        row[9]: int(row[1].rpartition(":")[2], 16)
-        for row in rows
-        if len(row) > 9 and row[3] == _LISTEN  # noqa: PLR2004 - the tenth column is the inode
-    }
+def parse_listening(table: Iterable[str]) -> dict[str, int]:
+    """Return the ports of /proc/net/tcp or tcp6 that are listened on, by the socket's inode.
+
+    Those that listen come first (net/ipv4/tcp_ipv4.c, tcp_get_idx): no line of the others is asked for,
+    which can be hundreds of thousands.
+    """
+    rows = (line.split() for line in islice(table, 1, None))
+    listening = takewhile(lambda row: len(row) > 9 and row[3] == _LISTEN, rows)  # noqa: PLR2004 - the tenth column is the inode
+    return {row[9]: int(row[1].rpartition(":")[2], 16) for row in listening}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,7 +130,16 @@ def test_only_listening_sockets_count() -> None:
         + row.format(n=1, port="1F91", state="01", inode=222)
     )
 
-    assert parse_listening(table) == {"111": 8080}
+    assert parse_listening(table.splitlines()) == {"111": 8080}
+
+
+def test_behind_the_listening_sockets_no_line_is_asked_for() -> None:
+    row = "  0: 0100007F:{port} 00000000:0000 {state} 00000000:00000000 00:00000000 0  0  0 {inode} 1 0\n"
+    others = (row.format(port="1F91", state="01", inode=number) for number in range(1000))
+    lines = chain(["sl\n", row.format(port="1F90", state="0A", inode=111)], others)
+
+    assert parse_listening(lines) == {"111": 8080}
+    assert sum(1 for _ in lines) == 999
 
 
 @pytest.mark.parametrize(

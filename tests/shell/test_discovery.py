@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -16,10 +18,10 @@ from children import LeakyChild, process_of
 from agent.model import Process, ProcessKey
 from agent.watch.discovery import Discovery
 from agent.watch.options import DiscoverOptions, Match, WatchEntry
+from agent.watch.ports import MAX_DESCRIPTORS, listening_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 MB = 1_000_000
 ENTRIES_ONLY = DiscoverOptions(enabled=False)
@@ -170,6 +172,33 @@ def test_a_socket_that_is_only_connected_is_not_listened_on() -> None:
         port = listening.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client:
             assert selected(port=client.getsockname()[1]) == set()
+
+
+CROWDED = """
+import os, resource, socket, sys
+count = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+kept = [os.dup(1) for _ in range(count)]
+late = socket.create_server(("127.0.0.1", 0))
+print(late.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < MAX_DESCRIPTORS + 100, reason="too few may be open"
+)
+@pytest.mark.parametrize(("before", "seen"), [(100, True), (MAX_DESCRIPTORS, False)])
+def test_of_very_many_descriptors_the_first_are_looked_at(before: int, *, seen: bool) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CROWDED, str(before)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        found = listening_ports(Path("/proc"), [child.pid], {port})
+        child.kill()
+
+    assert found == ({child.pid: frozenset({port})} if seen else {})
 
 
 def test_children_of_children_are_taken() -> None:
