@@ -23,7 +23,7 @@ from agent.clock import Clock
 from agent.config import Config, ConfigError, load
 from agent.daemon.baselines import BaselineRound
 from agent.daemon.changes import Changes
-from agent.daemon.course import course_of_change
+from agent.daemon.course import history_of_change
 from agent.daemon.finding import Finder
 from agent.daemon.gauges import Gauges
 from agent.daemon.heartbeat import Heartbeat
@@ -137,7 +137,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
         config_path=setting.config_path,
     )
     judge = Judge(config, Makeup())
-    keeper.course = partial(course_of_change, judge)
+    keeper.recall_by(partial(history_of_change, judge))
     finder = Finder(config, Discovery(), clock)
     probes = ChosenProbes(all_asked())
     stack.callback(probes.stop, STOP_TIMEOUT_S)

@@ -304,6 +304,8 @@ class Alert:
     """What such an alert lists, a line each."""
     course: tuple[tuple[float, float], ...] = ()
     """The growth to draw: wall time and value, the oldest first, at most some hundred points."""
+    heap_before: float | None = None
+    """What the runtime's own heap held when the growth began, in bytes; None where it does not tell."""
     runbook_url: str = ""
     """Where readers find the guide with its runbook; empty for the path of docs/guide.md."""
     page_url: str = ""

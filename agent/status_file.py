@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "status.json.gz"
 """Compressed, as it is written again and again: a page or two of the disk instead of ten."""
-SCHEMA = 4
+SCHEMA = 5
 """The version of the file's form."""
 WRITE_EVERY_S = 30.0
 """The daemon writes at changes, and at least so often."""
@@ -54,6 +54,8 @@ class WatchedProcess:
     rate_bytes_per_hour: float | None
     probability: float | None = None
     """Of its likeliest leak; None while nothing grows."""
+    disproof: str = ""
+    """Why its latest growth was no leak; empty where nothing has shown that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,10 @@ class LeakyChild:
         """Give everything that was grown back to the kernel: the resident size really falls."""
         self._tell("free")
 
+    def circle(self, size_bytes: int) -> None:
+        """Lose so many bytes of garbage that only a full collection finds; none comes by itself any more."""
+        self._tell(f"circle {size_bytes}")
+
     def threads(self, count: int) -> None:
         """Start so many more threads."""
         self._tell(f"threads {count}")

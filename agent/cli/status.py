@@ -146,6 +146,9 @@ def _watching(told: DaemonStatus) -> Iterator[str]:
     yield from table(("SERVICE", "PID", "NAME", "HEAP", "LIMIT", "RATE", "SURE", "STATE"), rows)
     if everybody > MAX_PROCESSES_SHOWN:
         yield f"  and {everybody - MAX_PROCESSES_SHOWN} more"
+    for process in worst:
+        if process.disproof:
+            yield f"  {one_line(process.service)} {process.pid}: {one_line(process.disproof)}"
 
 
 def _process(process: WatchedProcess) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""The course of what an incident is about, thinned out for a picture in its alerts."""
+"""What the history tells of a change: the course that its alert draws, and what the heap held before it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agent.incidents import Change
     from agent.model import Instant
 
-    Course = tuple[tuple[float, float], ...]
+Course = tuple[tuple[float, float], ...]
 
 MAX_BLOCKS = 96
 """Blocks of one length; the finer ones that follow them are fewer than the levels."""
@@ -32,6 +32,30 @@ _SERIES_OF = {
     Subject.FDS: "fds",
     Subject.CHILDREN: "children",
 }
+
+
+class History(NamedTuple):
+    """What is known of the time before a change."""
+
+    course: Course = ()
+    """The growth to draw."""
+    heap_before: float | None = None
+    """What the runtime's own heap held when the growth began; None where it does not tell."""
+
+
+def history_of_change(judge: Judge, change: Change) -> History:
+    """Return what the history tells of the process that a change is told by."""
+    return History(course_of_change(judge, change), heap_before(judge, change))
+
+
+def heap_before(judge: Judge, change: Change) -> float | None:
+    """Return the lowest that the runtime's own heap was since its process began to grow."""
+    key, onset_t_s = change.lead.key, change.lead.verdict.onset_t_s
+    if change.incident.subject is not Subject.HEAP or onset_t_s is None or not judge.knows(key):
+        return None
+    past = judge.rings.past(np.array([judge.tracked(key).series["runtime"].slot]))
+    since = past.floors[0][(past.starts_s >= onset_t_s) & np.isfinite(past.floors[0])]
+    return float(since.min()) if len(since) else None
 
 
 def course_of_change(judge: Judge, change: Change) -> Course:

@@ -42,7 +42,13 @@ class Disproofs:
 
     def recent(self, t_s: float) -> set[ProcessKey]:
         """Return of whom it is told even where there is nothing else to say."""
-        return {key for key, one in self._known.items() if t_s - one.until_t_s < TOLD_S}
+        return {key for key in self._known if self.subjects_of(key, t_s)}
+
+    def subjects_of(self, key: ProcessKey, t_s: float) -> frozenset[Subject]:
+        """Return the subjects of a process on which it is told."""
+        known = self._known.get(key)
+        told = known is not None and t_s - known.until_t_s < TOLD_S
+        return frozenset({Subject.HEAP} if told else ())
 
     def told(self, key: ProcessKey, verdict: Verdict) -> Verdict:
         """Return a verdict with what speaks against a leak."""

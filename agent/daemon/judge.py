@@ -244,6 +244,7 @@ class Judge:
         if watched.sample is None:
             return
         tracked = self._tracked[watched.key]
+        about = {*about, *self._disproofs.subjects_of(watched.key, t_s)}
         for subject, names in _SERIES_OF.items():
             found = (self._detector.finding(tracked.series[name].slot, t_s) for name in names)
             finding = gravest(one for one in found if one)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.alerts.base import Channel
     from agent.alerts.outbox import Outbox
     from agent.config import Config
+    from agent.daemon.course import History
     from agent.daemon.lineage import Over
     from agent.daemon.watched import Departure, Watched
     from agent.evidence.worker import CaptureWorker
@@ -71,14 +72,9 @@ class IncidentKeeper:
         self._running: dict[str, list[Watched]] = {}
         self._generation: int | None = None
 
-    @property
-    def course(self) -> Callable[[Change], tuple[tuple[float, float], ...]]:
-        """What tells the growth that an alert draws."""
-        return self._teller.course
-
-    @course.setter
-    def course(self, course: Callable[[Change], tuple[tuple[float, float], ...]]) -> None:
-        self._teller.course = course
+    def recall_by(self, history: Callable[[Change], History]) -> None:
+        """Let alerts carry what that tells of the time before a change."""
+        self._teller.history = history
 
     @property
     def last_alert_wall_s(self) -> Mapping[str, float]:

@@ -237,4 +237,5 @@ def _watched_line(watched: Watched, incidents: Sequence[Incident]) -> WatchedPro
         state=worst.state if worst else _SOUND,
         rate_bytes_per_hour=worst.verdict.rate.value if worst and worst.verdict.rate else None,
         probability=max((chance.probability for chance in chances(watched.verdicts)), default=None),
+        disproof=next((v.disproof.text for v in watched.verdicts if v.disproof), ""),
     )

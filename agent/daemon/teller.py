@@ -12,6 +12,7 @@ from agent import storm_news, storms
 from agent.alerts.first_line import first_line
 from agent.alerts.routing import channels_for, quiet_until
 from agent.consent import Consent
+from agent.daemon.course import History
 from agent.daemon.follow_ups import FollowUps
 from agent.daemon.lines import log_change, log_silence, log_storm
 from agent.daemon.view import growing
@@ -85,8 +86,8 @@ class Teller:
         self._follow_ups = FollowUps()
         self._disproved: SimpleQueue[tuple[ProcessKey, str]] = SimpleQueue()
         self.last_alert_wall_s: dict[str, float] = {}
-        self.course: Callable[[Change], tuple[tuple[float, float], ...]] = lambda _: ()
-        """Tells the growth that an alert draws."""
+        self.history: Callable[[Change], History] = lambda _: History()
+        """Tells of the time before a change."""
         self.silences: tuple[Silence, ...] = ()
         """Those that hold."""
         self.weather = Weather(storms=outbox.ledger.storms())
@@ -183,12 +184,13 @@ class Teller:
 
     def _alert(self, change: Change, about: Told) -> Alert:
         links = self._config.links
-        alert = change.alert(self._host, dict(about.labels))
+        alert, history = change.alert(self._host, dict(about.labels)), self.history(change)
         return replace(
             alert,
             note=alert.note if change.transition.ends else _with_workers(change, about.workers),
             evidence=self._evidence.get(change.incident.incident_id),
-            course=self.course(change),
+            course=history.course,
+            heap_before=history.heap_before,
             runbook_url=links.runbook,
             page_url=links.page,
         )

@@ -95,8 +95,8 @@ class Captures:
         """Take what can be taken of a process; what cannot is a sentence in `missing`. Never raises.
 
         Nothing above `tier` is taken. `alert` is what it is taken for, told by the page (report.html).
-        Within the cooldown of a process the earlier capture is given again, if it was no lesser one, but for
-        its disproof: that says nothing of what has grown since.
+        Within the cooldown of a process the earlier capture is given again, if it was no lesser one. Its
+        disproof is not: that says nothing of what has grown since.
         """
         earlier = self._within_cooldown(process.key, now, tier)
         if earlier is not None:
@@ -105,7 +105,8 @@ class Captures:
         def take() -> Evidence:
             with HeldProcess(process.key) as held, self._folders.create(label, now.wall_s) as folder:
                 taking = self._taking(process, held, folder, now, consent)
-                return self._fill(taking, folder, range(1, tier + 1), alert)
+                taking.alert = alert
+                return self._fill(taking, folder, range(1, tier + 1))
 
         evidence = self._guarded(label, take)
         if evidence.directory:
@@ -131,8 +132,8 @@ class Captures:
             with HeldProcess(process.key) as held, self._folders.reopen(path, evidence.files) as folder:
                 taking = self._taking(process, held, folder, now, consent)
                 taking.missing += evidence.missing
-                taking.disproof = evidence.disproof
-                return self._fill(taking, folder, (Tier.HEAVY,), alert, evidence.gist)
+                taking.alert, taking.disproof = alert, evidence.disproof
+                return self._fill(taking, folder, (Tier.HEAVY,), evidence.gist)
 
         added = self._guarded(path.parent.name, take)
         if not added.directory:
@@ -194,12 +195,7 @@ class Captures:
         return Taking(process, held, folder, now, self._options, consent, before)
 
     def _fill(
-        self,
-        taking: Taking,
-        folder: CaptureFolder,
-        tiers: Sequence[int],
-        alert: Alert | None,
-        told: Sequence[str] = (),
+        self, taking: Taking, folder: CaptureFolder, tiers: Sequence[int], told: Sequence[str] = ()
     ) -> Evidence:
         """Take every source of these tiers and write page and summary; `told` is what was found before."""
         try:
@@ -210,7 +206,7 @@ class Captures:
             taking.missing.append(f"{error} during the capture")
         self._note_pairs(taking)
         if folder.files:
-            self._finish(taking, folder, alert, told)
+            self._finish(taking, folder, told)
         found = taking.evidence()
         return replace(found, gist=joined(told, found.gist))
 
@@ -259,13 +255,11 @@ class Captures:
                     return Before(content, now.t_s - float(told["taken_t_s"]))
         return None if self._baselines is None else self._baselines.before(key, name, now)
 
-    def _finish(
-        self, taking: Taking, folder: CaptureFolder, alert: Alert | None, told: Sequence[str]
-    ) -> None:
+    def _finish(self, taking: Taking, folder: CaptureFolder, told: Sequence[str]) -> None:
         """Write page and summary, then make room: the newest capture is worth more than old ones."""
-        label = folder.path.parent.name
+        label, alert = folder.path.parent.name, taking.alert
         summary = summary_of(taking, told)
-        self._write_report(taking, folder, summary, alert)
+        self._write_report(taking, folder, summary)
         try:
             if alert is not None and alert.course:
                 folder.replace(GROWTH, json.dumps(alert.course).encode())
@@ -278,14 +272,12 @@ class Captures:
         if removed:
             log_event(logger, "evidence", removed=len(removed), why="disk budget")
 
-    def _write_report(
-        self, taking: Taking, folder: CaptureFolder, summary: dict[str, Any], alert: Alert | None
-    ) -> None:
+    def _write_report(self, taking: Taking, folder: CaptureFolder, summary: dict[str, Any]) -> None:
         """Write the page; one that cannot be made costs a sentence, not the capture."""
         if self._report is None:
             return
         try:
-            folder.replace(REPORT, self._report(summary, alert))
+            folder.replace(REPORT, self._report(summary, taking.alert))
         except Exception as error:  # noqa: BLE001 - made of what programs of others have said
             taking.missing.append(f"report: {one_line(str(error) or type(error).__name__)}")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agent.consent import Consent
 from agent.evidence.kernel.procfs import parse_status
 from agent.evidence.source import Cost, SourceError, Tier
 from agent.evidence.taking import CODE
+from agent.model import Kind, Subject
 from agent.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ MOSTLY_TAKEN_BACK = 0.8
 """From this share of what grew on, the collector was only late."""
 LEAST_GROWTH_BYTES = 1_000_000
 """Less says nothing: the interpreter itself breathes that much."""
+
+_OUTSIDE = (Kind.NATIVE, Kind.THREADS)
+"""What no collection takes back."""
+_BUSY = ("node", "go")
+"""Runtimes that always hold about as much garbage as they like; a JVM tells of its own, once it has any."""
 
 _EVERYTHING = Consent(heavy=True, collect=True, inspector=True, inject=True, trace=True)
 
@@ -95,10 +102,14 @@ class ProofByCollection:
 
 
 class Grown(NamedTuple):
-    """By how much anonymous memory has grown since the first look, and over how long."""
+    """By how much memory has grown, and over how long."""
 
     size_bytes: int
     age_s: float
+    heap_bytes: float | None = None
+    """What the runtime's own heap held before, without garbage; None where that is not known."""
+    unfit: str = ""
+    """Why no collection can disprove it, whatever was taken back; empty where one can."""
 
 
 def choose(
@@ -123,16 +134,28 @@ def verdict(found: Collected, grown: Grown | None = None) -> str:
     share = share_taken_back(found, grown)
     if grown is None or share is None:
         return f"{begin}: what is left is still referred to"
+    if share >= MOSTLY_TAKEN_BACK and grown.unfit:
+        return f"{begin}, but {grown.unfit}"
     of_growth = f"{share:.0%} of the {format_bytes(grown.size_bytes)} grown in {format_duration(grown.age_s)}"
     if disproves(found, grown):
         return f"a full collection took back {of_growth}: a lazy collector, not a leak"
+    if share >= MOSTLY_TAKEN_BACK:
+        more = format_bytes(found.after_bytes - (grown.heap_bytes or 0.0))
+        return f"{begin}: it leaves {more} more than there was before it grew, still referred to"
     return f"{begin}, {of_growth}: what is left is still referred to"
 
 
 def disproves(found: Collected, grown: Grown | None) -> bool:
-    """Whether a collection has taken back most of what had grown: that was no leak."""
+    """Whether a collection has taken back most of what had grown: that was no leak.
+
+    Every busy heap has garbage, and often more of it than it has leaked: what is left must be about what was
+    there before, too, where that is known.
+    """
     share = share_taken_back(found, grown)
-    return share is not None and share >= MOSTLY_TAKEN_BACK
+    if grown is None or share is None or grown.unfit or share < MOSTLY_TAKEN_BACK:
+        return False
+    may_be_left_bytes = (1 - MOSTLY_TAKEN_BACK) * grown.size_bytes
+    return grown.heap_bytes is None or found.after_bytes - grown.heap_bytes <= may_be_left_bytes
 
 
 def share_taken_back(found: Collected, grown: Grown | None) -> float | None:
@@ -153,6 +176,16 @@ def _why_none(suited: Sequence[Collector], process: Process, held: HeldProcess) 
 
 
 def _grown(taking: Taking) -> Grown | None:
+    """Return what has grown since the first look, or by the alert where that tells of more."""
+    looks = [one for one in (_since_first_look(taking), _as_told(taking)) if one is not None]
+    if not looks:
+        return None
+    heap_bytes = _heap_before(taking)
+    most = max(looks, key=lambda one: one.size_bytes)
+    return most._replace(heap_bytes=heap_bytes, unfit=_unfit(taking, known=heap_bytes is not None))
+
+
+def _since_first_look(taking: Taking) -> Grown | None:
     before = taking.before("status.json")
     if before is None:
         return None
@@ -161,6 +194,37 @@ def _grown(taking: Taking) -> Grown | None:
     except (ValueError, KeyError, TypeError):
         return None  # cut off by a full disk, or written by another version
     return Grown(_anonymous_bytes(parse_status(taking.held.read("status"))) - earlier, before.age_s)
+
+
+def _as_told(taking: Taking) -> Grown | None:
+    """Return what the alert tells of; the first look may be its warning, when most had grown already."""
+    alert = taking.alert
+    if alert is None or alert.subject is not Subject.HEAP:
+        return None
+    return Grown(round(alert.growth), alert.duration_s)
+
+
+def _heap_before(taking: Taking) -> float | None:
+    """Return what an earlier collection of this incident has left, else what the daemon saw before it grew.
+
+    Of Python its memory as a whole is collected: the first look tells what that was.
+    """
+    earlier = taking.find_before(FILE)
+    if earlier is not None:
+        with suppress(ValueError, KeyError, TypeError):
+            return float(json.loads(earlier.content)["after_bytes"])
+    if taking.alert is None or taking.process.runtime == "python":
+        return None
+    return taking.alert.heap_before
+
+
+def _unfit(taking: Taking, *, known: bool) -> str:
+    """Return why no collection can disprove the growth; `known` is whether the heap before it is."""
+    if taking.alert is not None and taking.alert.kind in _OUTSIDE:
+        return "what grew lies outside of the runtime's heap"
+    if not known and taking.process.runtime in _BUSY:
+        return "how much of that is the garbage of every day is not known"
+    return ""
 
 
 def _anonymous_bytes(status: dict[str, str | int]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from agent.consent import Consent
 from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.options import EvidenceOptions
-from agent.model import Evidence, Instant, Process
+from agent.model import Alert, Evidence, Instant, Process
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -73,6 +73,8 @@ class Taking:
     missing: list[str] = field(default_factory=list)
     unpaired: bool = False
     """Somebody has asked for an earlier look, and there is none: a later one will tell what grew."""
+    alert: Alert | None = None
+    """What it is taken for; None where somebody has asked for it."""
     disproof: str = ""
     """Why the heap's growth until now is no leak, in a sentence; empty where nothing proves that."""
 

@@ -205,7 +205,7 @@ def test_another_version_is_told(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.parametrize("foreign", ["", "null", "[]", "{}", '{"schema": 4}', "\x00", "[" * 100_000])
+@pytest.mark.parametrize("foreign", ["", "null", "[]", "{}", '{"schema": 5}', "\x00", "[" * 100_000])
 def test_foreign_content_is_told(tmp_path: Path, foreign: str) -> None:
     (tmp_path / NAME).write_bytes(gzip.compress(foreign.encode()))
 

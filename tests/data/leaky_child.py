@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import os
 import sys
@@ -39,6 +40,13 @@ def free() -> None:
         kept.pop().close()
 
 
+def circle(size: str) -> None:
+    """Lose so many bytes to a circle that only a collection finds, and let none come by itself."""
+    gc.disable()
+    lost: list[object] = [bytearray(b"\1") * int(size)]
+    lost.append(lost)
+
+
 def threads(count: str) -> None:
     """Start threads that do nothing."""
     for _ in range(int(count)):
@@ -73,6 +81,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "grow": grow,
     "share": share,
     "free": free,
+    "circle": circle,
     "threads": threads,
     "fds": fds,
     "rename": rename,

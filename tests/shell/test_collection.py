@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from children import LeakyChild, process_of
+from incident_samples import opened
 
 from agent.consent import Consent
 from agent.evidence.captures import Captures
-from agent.evidence.collection import Collected, Grown, ProofByCollection, choose, verdict
+from agent.evidence.collection import Collected, Grown, ProofByCollection, choose, disproves, verdict
 from agent.evidence.kernel.procfs import HeldProcess, parse_status
 from agent.evidence.kernel.sources import Standing
 from agent.evidence.options import EvidenceOptions
@@ -23,7 +24,7 @@ from agent.model import Instant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.model import Evidence, Process
+    from agent.model import Alert, Evidence, Process
 
 FIRST = Instant(10_000.0, 1_800_000_000.0)
 LATER = Instant(10_720.0, 1_800_000_720.0)
@@ -137,13 +138,42 @@ def capture_twice(child: LeakyChild, collector: Freeing | Made, directory: Path)
             Grown(500_000, 720.0),
             "a full collection took back 12MB of 340MB: what is left is still referred to",
         ),
+        (
+            Collected(340_000_000, 191_000_000),
+            Grown(60_000_000, 720.0, heap_bytes=180_000_000),
+            "a full collection took back 100% of the 60MB grown in 12m: a lazy collector, not a leak",
+        ),
+        (
+            Collected(340_000_000, 240_000_000),
+            Grown(60_000_000, 720.0, heap_bytes=180_000_000),
+            (
+                "a full collection took back 100MB of 340MB: "
+                "it leaves 60MB more than there was before it grew, still referred to"
+            ),
+        ),
+        (
+            Collected(340_000_000, 240_000_000),
+            Grown(60_000_000, 720.0, unfit="what grew lies outside of the runtime's heap"),
+            ("a full collection took back 100MB of 340MB, but what grew lies outside of the runtime's heap"),
+        ),
     ],
-    ids=["unknown growth", "a leak", "a lazy collector", "more than grew", "nothing", "hardly grown"],
+    ids=[
+        "unknown growth",
+        "a leak",
+        "a lazy collector",
+        "more than grew",
+        "nothing",
+        "hardly grown",
+        "down to what there was",
+        "garbage beside a leak",
+        "outside of the heap",
+    ],
 )
 def test_a_rise_that_a_collection_takes_back_is_no_leak(
     found: Collected, grown: Grown | None, told: str
 ) -> None:
     assert verdict(found, grown) == told
+    assert disproves(found, grown) == told.endswith("not a leak")
     assert len(told) <= 140
 
 
@@ -186,6 +216,10 @@ def test_a_capture_says_that_what_grew_was_only_not_collected(child: LeakyChild,
 
     assert evidence.gist[0].startswith("a full collection took back 100% of the 80")
     assert evidence.gist[0].endswith("MB grown in 12m: a lazy collector, not a leak")
+    assert evidence.disproof == evidence.gist[0]
+    assert (
+        json.loads((Path(evidence.directory) / "evidence.json").read_text())["disproof"] == evidence.disproof
+    )
     told = json.loads((Path(evidence.directory) / "collection.json").read_text())
     assert told["by"] == "free"
     assert told["verdict"] == evidence.gist[0]
@@ -197,6 +231,85 @@ def test_a_capture_says_that_what_grew_is_still_referred_to(child: LeakyChild, t
 
     assert "0% of the 80" in evidence.gist[0]
     assert evidence.gist[0].endswith("what is left is still referred to")
+    assert evidence.disproof == ""
+
+
+def alert_of(growth: float, **changes: Any) -> Alert:
+    _, change = opened(t_s=FIRST.t_s)
+    return replace(change.alert("web-3", {}), growth=growth, **changes)
+
+
+def captured_for(alert: Alert, collector: Freeing, directory: Path, process: Process) -> Evidence:
+    captures = Captures(directory, EvidenceOptions(), (ProofByCollection((collector,)),))
+    return captures.capture(process, "7f3a", FIRST, consent=ALLOWED, alert=alert)
+
+
+def test_what_an_alert_tells_to_have_grown_must_come_back(child: LeakyChild, tmp_path: Path) -> None:
+    child.grow(80_000_000)
+    process = process_of(child.pid)
+    much, little = (tmp_path / name for name in ("much", "little"))
+    kept = captured_for(alert_of(300e6), Freeing(child), much, process)
+    child.grow(80_000_000)
+    lazy = captured_for(alert_of(80e6), Freeing(child), little, process)
+
+    assert kept.disproof == ""
+    assert " of the 300MB grown in " in kept.gist[0]
+    assert lazy.disproof.endswith("of the 80MB grown in 0s: a lazy collector, not a leak")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "changes", "why"),
+    [
+        ("node", {}, "but how much of that is the garbage of every day is not known"),
+        ("go", {}, "but how much of that is the garbage of every day is not known"),
+        ("jvm", {"kind": "native"}, "but what grew lies outside of the runtime's heap"),
+        ("jvm", {"kind": "threads"}, "but what grew lies outside of the runtime's heap"),
+        ("jvm", {"heap_before": 1e6}, "more than there was before it grew, still referred to"),
+    ],
+)
+def test_a_busy_heap_has_garbage_that_proves_nothing(
+    child: LeakyChild, tmp_path: Path, runtime: str, changes: dict[str, Any], why: str
+) -> None:
+    child.circle(30_000_000)  # `Freeing` leaves this
+    child.grow(80_000_000)
+    found = captured_for(
+        alert_of(60e6, **changes), Freeing(child), tmp_path, process_of(child.pid, runtime=runtime)
+    )
+
+    assert found.disproof == ""
+    assert found.gist[0].endswith(why)
+
+
+def test_a_collection_is_judged_by_what_an_earlier_one_has_left(child: LeakyChild, tmp_path: Path) -> None:
+    """Garbage of every day is taken back both times, more of it than has leaked between."""
+    captures = Captures(
+        tmp_path, EvidenceOptions(cooldown_s=0.0), (Standing(), ProofByCollection((Freeing(child),)))
+    )
+    process = process_of(child.pid)
+    child.grow(100_000_000)
+    captures.capture(process, "7f3a", FIRST, consent=ALLOWED)
+    child.circle(40_000_000)  # `Freeing` leaves this
+    child.grow(100_000_000)
+    found = captures.capture(process, "7f3a", LATER, consent=ALLOWED)
+
+    assert found.disproof == ""
+    assert found.gist[0].endswith("MB more than there was before it grew, still referred to")
+
+
+def test_within_the_cooldown_a_capture_disproves_nothing_again(child: LeakyChild, tmp_path: Path) -> None:
+    process, alert = process_of(child.pid), alert_of(80e6)
+    captures = Captures(tmp_path, EvidenceOptions(), (ProofByCollection((Freeing(child),)),))
+    child.grow(80_000_000)
+    first = captures.capture(process, "7f3a", FIRST, consent=ALLOWED, alert=alert)
+    again = captures.capture(
+        process, "7f3a", LATER._replace(t_s=FIRST.t_s + 60), consent=ALLOWED, alert=alert
+    )
+    deeper = captures.deepen(process, first, LATER, consent=ALLOWED)
+
+    assert first.disproof
+    assert again.directory == first.directory
+    assert again.disproof == ""
+    assert deeper.disproof == first.disproof
 
 
 def test_a_collection_that_fails_is_a_sentence(child: LeakyChild, tmp_path: Path) -> None:

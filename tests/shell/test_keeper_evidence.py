@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WARNING, CRITICAL = State.WARNING, State.CRITICAL
 FOUND = Evidence("/c/1", ("holds: [heap] 58MB",), (), ("smaps.json",))
+DISPROVED = Evidence("/c/3", ("a full collection took it back",), disproof="a full collection took it back")
 COMPARED = Evidence("/c/2", ("grew: [heap] +58MB in 10m",), (), ("smaps.json",))
 
 
@@ -121,3 +122,34 @@ def test_evidence_that_comes_after_the_end_is_not_held(rig: KeeperRig, worker: W
     worker.answer(FOUND)
 
     assert rig.keeper.evidence_of(incident.incident_id) is None
+
+
+def test_a_disproof_is_handed_over_once_with_whose_it_is(rig: KeeperRig, worker: Worker) -> None:
+    rig.tick((1, CRITICAL))
+    worker.answer(DISPROVED)
+    worker.answer(replace(DISPROVED, files=("heap.hprof",)))  # once more, when what is heavy was taken
+    key = rig.running[1].key
+
+    assert list(rig.keeper.take_disproved()) == [(key, DISPROVED.disproof)]
+    assert list(rig.keeper.take_disproved()) == []
+    (alert,) = rig.alerts("slack")
+    assert alert.evidence is not None
+    assert alert.evidence.disproof == DISPROVED.disproof
+
+
+def test_a_disproof_of_a_second_look_is_handed_over_too(rig: KeeperRig, worker: Worker) -> None:
+    rig.tick((1, CRITICAL))
+    worker.answer(FOUND)
+    rig.ticks(620, (1, CRITICAL))
+    worker.answer(DISPROVED)
+
+    assert list(rig.keeper.take_disproved()) == [(rig.running[1].key, DISPROVED.disproof)]
+
+
+def test_a_disproof_that_comes_after_the_end_says_nothing(rig: KeeperRig, worker: Worker) -> None:
+    rig.tick((1, CRITICAL))
+    rig.ends(1)
+    rig.ticks(1200)
+    worker.answer(DISPROVED)
+
+    assert list(rig.keeper.take_disproved()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,6 +90,25 @@ def test_a_healthy_daemon_is_exit_code_0(state: Path) -> None:
     assert "api      4000  python3  448MB  45% of 1GB  -     -     sound" in result.output
     assert "incidents open: none" in result.output
     assert "  slack: 4 delivered, 2 pending" in result.output
+
+
+def test_why_growth_was_no_leak_is_told_beneath_the_processes(state: Path) -> None:
+    told = "a full collection took back 95% of the 60MB grown in 12m: a lazy collector, not a leak"
+    tell(state)
+    known = status_file.read(state)
+    status_file.write(
+        state,
+        known.view,
+        known.written,
+        watching=[replace(one, disproof=told) for one in known.watching],
+        incidents=(),
+        parked=(),
+        dropped=0,
+        denied=0,
+        config_path="",
+    )
+
+    assert f"\n  api 4000: {told}\n" in ask(state).output
 
 
 def test_open_incidents_are_a_table_and_exit_code_1(state: Path) -> None:
