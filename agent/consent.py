@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.options import option
+from agent.options import HTTP_HOST, PORT, fits, option
+
+_PPROF = rf"{HTTP_HOST}(:({PORT}))?(/[!\"$->@-~]*)?"
+"""Neither query nor fragment: what is asked for is put after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +31,7 @@ class Consent:
         default=False, describe="trace the allocations of a native program for a while with BPF"
     )
     pprof: str | None = option(
-        None, describe="where a Go program serves pprof: http://127.0.0.1:6060/debug/pprof"
+        None,
+        describe="where a Go program serves pprof: http://127.0.0.1:6060/debug/pprof",
+        check=fits(_PPROF, "an address such as http://127.0.0.1:6060/debug/pprof"),
     )

@@ -9,6 +9,7 @@ The decoder turns a YAML mapping into such a class and finds every mistake in it
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, field
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -16,6 +17,10 @@ from agent.units import parse_duration, parse_percent, parse_rate, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+HTTP_HOST = r"http://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
+"""Without user and password: none are sent."""
 
 
 class Unit(NamedTuple):
@@ -65,3 +70,9 @@ def option(
 def at_least(least: float, expected: str) -> Callable[[float], str | None]:
     """Return a check that refuses smaller values with the words given."""
     return lambda value: None if value >= least else expected
+
+
+def fits(pattern: str, expected: str) -> Callable[[str | None], str | None]:
+    """Return a check that refuses a text that is not all of the pattern, with the words given."""
+    compiled = re.compile(pattern)
+    return lambda text: None if text is None or compiled.fullmatch(text) else expected

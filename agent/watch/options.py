@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from agent.consent import Consent
 from agent.detect.options import Thresholds
-from agent.options import Size, at_least, option
+from agent.options import HTTP_HOST, PORT, Size, at_least, fits, option
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_PORT = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]|\{port\}"
-_PAGE = re.compile(rf"http://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:({_PORT}))?(/[!-~]*)?")
-"""Without user and password: none are sent."""
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}")
-
-
-def _fits(pattern: re.Pattern[str], expected: str) -> Callable[[str | None], str | None]:
-    """Return a check that refuses a text that is not all of the pattern, with the words given."""
-    return lambda text: None if text is None or pattern.fullmatch(text) else expected
+_PAGE = rf"{HTTP_HOST}(:({PORT}|\{{port\}}))?(/[!-~]*)?"
+_METRIC = r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +40,12 @@ class WatchEntry:
     metrics: str | None = option(
         None,
         describe="address of its Prometheus or expvar page; {port} stands for each process's own port",
-        check=_fits(_PAGE, "an address such as http://127.0.0.1:9100/metrics"),
+        check=fits(_PAGE, "an address such as http://127.0.0.1:9100/metrics"),
     )
     heap_metric: str | None = option(
         None,
         describe="the metric there that tells its heap in bytes",
-        check=_fits(_METRIC, "the name of a metric, without labels"),
+        check=fits(_METRIC, "the name of a metric, without labels"),
     )
     allow: Consent = option(factory=Consent, describe="what evidence may do beyond looking")
 
