@@ -138,7 +138,7 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     )
     judge = Judge(config, Makeup())
     keeper.recall_by(partial(history_of_change, judge))
-    finder = Finder(config, Discovery(), clock)
+    finder = Finder(config, Discovery(as_they_are=config.evidence.arguments), clock)
     probes = ChosenProbes(all_asked())
     stack.callback(probes.stop, STOP_TIMEOUT_S)
     parts = Parts(

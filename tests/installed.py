@@ -128,13 +128,13 @@ class LeakingProgram:
     """A program of `data/leaks` that leaks so many bytes a second from its start on.
 
     It runs from `folder` under a name of this test run's own, which becomes its service: tests that run at
-    the same time on one machine find each other's programs as well.
+    the same time on one machine find each other's programs as well. `more` only shows in its command line.
     """
 
-    def __init__(self, interpreter: str, script: str, bytes_per_s: float, folder: Path) -> None:
+    def __init__(self, interpreter: str, script: str, bytes_per_s: float, folder: Path, *more: str) -> None:
         own = shutil.copy(LEAKS / script, folder / own_name(script))
         self._child = subprocess.Popen(  # the context manager ends it
-            [interpreter, own, f"{bytes_per_s / 1e6:.3f}"], stdin=subprocess.DEVNULL
+            [interpreter, own, f"{bytes_per_s / 1e6:.3f}", *more], stdin=subprocess.DEVNULL
         )
         self.service = own.stem
 

@@ -35,7 +35,7 @@ class EvidenceOptions:
         60.0, key="max_heavy_pause", describe="the same where the entry allows heavy evidence"
     )
     arguments: bool = option(
-        default=False, describe="keep the command line in evidence.json as it is (it can hold secrets)"
+        default=False, describe="tell command lines as they are, in alerts too (they can hold secrets)"
     )
     helper: str = option(
         "/run/leakwatch-capture.sock",

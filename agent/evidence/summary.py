@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.evidence.files import REPORT
 from agent.evidence.folder import SUMMARY
-from agent.evidence.redaction import redact
+from agent.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

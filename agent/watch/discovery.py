@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.model import Process, ProcessKey
+from agent.redaction import redact
 from agent.text import MAX_NAME_CHARS, one_line
 from agent.watch.ports import listening_ports
 from agent.watch.procfs import Stat, parse_arguments, parse_cgroup, parse_stat, parse_uids, telling_cgroup
@@ -57,10 +58,13 @@ class Discovery:
     """Scans /proc; what does not change in a process's life is read once or twice and then remembered.
 
     One scan of 5,000 processes costs one small file each. Not thread-safe: it belongs to one thread.
+    What is obviously a secret is left out of the commands it tells, unless they are wanted `as_they_are`;
+    entries are matched with the whole command lines all the same.
     """
 
-    def __init__(self, proc_root: Path = Path("/proc")) -> None:
+    def __init__(self, proc_root: Path = Path("/proc"), *, as_they_are: bool = False) -> None:
         self._root = proc_root
+        self._as_they_are = as_they_are
         self._boot_id = _boot_id(proc_root)
         self._own_pid = _own_pid(proc_root)
         self._known: dict[ProcessKey, _Known] = {}
@@ -160,7 +164,7 @@ class Discovery:
         process = Process(
             key=seen.key,
             name=name,
-            command=one_line(b" ".join(arguments)) or f"[{name}]",
+            command=self._command(arguments) or f"[{name}]",
             exe=exe,
             user=self._user(uid),
             parent_pid=stat.parent_pid,
@@ -170,6 +174,10 @@ class Discovery:
         )
         texts = tuple(one_line(argument, _CMDLINE_BYTES) for argument in arguments)
         return _Known(process, texts, uid, stat.comm, settled)
+
+    def _command(self, arguments: Sequence[bytes]) -> str:
+        command = one_line(b" ".join(arguments))
+        return command if self._as_they_are else one_line(redact(command))
 
     def _runtime(self, directory: int, exe: str, arguments: Sequence[bytes]) -> str:
         """Return the runtime; where the executable may not be read, the one that the command promises."""

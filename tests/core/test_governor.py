@@ -9,7 +9,7 @@ import pytest
 from agent.evidence import governor
 from agent.evidence.governor import Bounds, Conditions, Room, Stall, refusal, tier_of
 from agent.evidence.pressure import parse_stall
-from agent.evidence.redaction import redact
+from agent.redaction import redact
 from agent.evidence.source import Cost, Tier
 
 GB = 1_000_000_000

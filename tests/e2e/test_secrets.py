@@ -7,6 +7,7 @@ said, served and handed to its children is searched.
 
 from __future__ import annotations
 
+import gzip
 import socket
 import subprocess
 import sys
@@ -39,6 +40,10 @@ ALL_SECRETS = (
     PROXY_PASSWORD,
     WEB_TOKEN,
 )
+PLANTED = ("dbPasswordOfTheShop", "urlPasswordOfTheShop")
+"""They stand in the command line of the program that leaks."""
+COMMAND_LINE = (f"--db-password={PLANTED[0]}", f"postgres://shop:{PLANTED[1]}@db/orders", "--port=8080")
+SHOWN = b"--db-password=<hidden> postgres://<hidden>@db/orders --port=8080"
 
 
 @dataclass(slots=True)
@@ -104,12 +109,15 @@ def tattling_program(folder: Path) -> Path:
     return script
 
 
-def every_channel(file: File, folder: Path, stack: ExitStack) -> None:
+def every_channel(file: File, folder: Path, stack: ExitStack) -> dict[str, Receiver]:
+    """Configure all of them; return who is sent what by those that send over HTTP."""
+    receivers = {}
     for kind, case in HTTP.items():
         taking, refusing = (stack.enter_context(Receiver()) for _ in range(2))
         taking.respond_with(200, body=case.welcome)
         echo = " ".join(case.secrets)
         refusing.respond_with(400, {"X-Sentry-Error": echo}, f'{{"errors": ["{echo}"]}}'.encode())
+        receivers[kind] = taking
         file.add(kind, kind, case.options(taking.url, PATIENT))
         file.add(f"refused-{kind}", kind, case.options(refusing.url, PATIENT))
     for kind, local in LOCAL.items():
@@ -124,6 +132,7 @@ def every_channel(file: File, folder: Path, stack: ExitStack) -> None:
     http = {"proxy": file.secret(f"http://agent:{PROXY_PASSWORD}@127.0.0.1:{proxy.port}")}
     file.channels["proxied"] = {"type": "webhook", "url": "https://hooks.example/x", "http": http}
     file.channels["tattle"] = {"type": "command", "command": [str(tattling_program(folder))]}
+    return receivers
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,8 @@ class Searched:
     """Everything that could hold a secret and must not, by where it was found."""
 
     found: dict[str, bytes]
+    sent: dict[str, bytes]
+    """What channels have sent or written, which holds their own secrets."""
 
     def named(self, part: str) -> bytes:
         return b"\n".join(content for name, content in self.found.items() if part in name)
@@ -141,11 +152,11 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
     folder, state = tmp_path_factory.mktemp("channels"), tmp_path_factory.mktemp("state")
     file, port = File(), free_port()
     with ExitStack() as stack:
-        every_channel(file, folder, stack)
+        receivers = every_channel(file, folder, stack)
         config = tmp_path_factory.mktemp("config") / "leakwatch.yaml"
         config.write_text(file.text(port))
         arguments: list[str | Path] = ["--config", config, "--state-dir", state, "--time-scale", str(SCALE)]
-        stack.enter_context(LeakingProgram(sys.executable, SCRIPT, BYTES_PER_S, folder))
+        stack.enter_context(LeakingProgram(sys.executable, SCRIPT, BYTES_PER_S, folder, *COMMAND_LINE))
         daemon = stack.enter_context(InstalledDaemon(arguments, file.environ))
         for name in file.channels:
             daemon.wait_for(f" channel={name} ", "attempt=")
@@ -155,11 +166,19 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
         daemon.terminate()
         found |= contents("after its end", state) | {"log": "\n".join(daemon.lines).encode()}
         found["what a command was given"] = (folder / "tattled").read_bytes()
-        yield Searched(found)
+        sent = {f"sent to {kind}": told(receiver) for kind, receiver in receivers.items()}
+        yield Searched(found, sent | contents("written", folder))
 
 
 def contents(when: str, folder: Path) -> dict[str, bytes]:
     return {f"{when}: {path}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def told(receiver: Receiver) -> bytes:
+    """Return all that was sent, as it is and unpacked."""
+    bodies = [request.body for request in receiver.requests]
+    packed = [gzip.decompress(body) for body in bodies if body.startswith(b"\x1f\x8b")]
+    return b"\n".join((*bodies, *packed, *(request.path.encode() for request in receiver.requests)))
 
 
 def running(daemon: InstalledDaemon, port: int) -> dict[str, bytes]:
@@ -219,3 +238,26 @@ def test_no_secret_is_found_anywhere(searched: Searched) -> None:
     }
 
     assert leaks == set()
+
+
+def test_no_secret_of_a_watched_command_line_is_found_anywhere(searched: Searched) -> None:
+    leaks = {
+        (secret, name)
+        for name, content in (searched.found | searched.sent).items()
+        for secret in PLANTED
+        if secret.encode() in content
+    }
+
+    assert leaks == set()
+
+
+@pytest.mark.parametrize("kind", ["alertmanager", "sentry", "slack", "webhook"])
+def test_channels_are_told_the_rest_of_the_command_line(searched: Searched, kind: str) -> None:
+    plain = (
+        searched.sent[f"sent to {kind}"]
+        .replace(b"\\u003c", b"<")
+        .replace(b"&lt;", b"<")
+        .replace(b"&gt;", b">")
+    )
+
+    assert SHOWN in plain

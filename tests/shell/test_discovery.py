@@ -311,6 +311,18 @@ def test_a_program_without_a_command_line_is_shown_by_its_name(tree: Tree) -> No
     assert Discovery(tree.root).processes()[0].command == "[api]"
 
 
+def test_a_secret_of_a_command_line_is_told_only_where_that_is_wanted_and_matched_all_the_same(
+    tree: Tree,
+) -> None:
+    tree.process(7, cmdline="api\0--password\0hunter2\0http://me:hunter2@db/\0-v\0")
+    entry = WatchEntry("it", Match(command="--password hunter2 http"))
+    (target,) = Discovery(tree.root).scan([entry], ENTRIES_ONLY, ()).targets
+
+    assert target.process.command == "api --password <hidden> http://<hidden>@db/ -v"
+    whole = Discovery(tree.root, as_they_are=True).processes()[0].command
+    assert whole == "api --password hunter2 http://me:hunter2@db/ -v"
+
+
 def test_a_replaced_executable_keeps_its_path(tree: Tree) -> None:
     tree.process(7)
     (tree.root / "7/exe").symlink_to("/usr/bin/node (deleted)")
