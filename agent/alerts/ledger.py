@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agent.incident_parts import Acknowledgement
 from agent.incidents import Incident
-from agent.model import Instant
+from agent.model import Alert, Instant
 from agent.silences import Silence
 from agent.storms import Storm
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agent.alerts.state_schema import Work
-    from agent.model import Alert, Evidence
+    from agent.model import Evidence
 
 T = TypeVar("T")
 
@@ -75,6 +75,15 @@ class Ledger:
         )
         rows = self._file.read(lambda c: c.execute(query, (wall_s,)).fetchall())
         return tuple(incident for (text,) in rows if (incident := _read(Incident.from_json, text)))
+
+    def alarms(self, incident_id: str) -> tuple[Alert, ...]:
+        """Return the transitions of an incident that opened it or made it worse, the latest last."""
+        query = (
+            "SELECT alert FROM story WHERE incident_id = ? AND transition IN ('opened', 'worsened')"
+            " ORDER BY sequence"
+        )
+        rows = self._file.read(lambda c: c.execute(query, (incident_id,)).fetchall())
+        return tuple(alert for (text,) in rows if (alert := _read(Alert.from_json, text)))
 
 
 def store_story(connection: sqlite3.Connection, alert: Alert) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class _Planned(NamedTuple):
     due_t_s: float
     order: Order
+    in_any_case: bool
 
 
 class FollowUps:
@@ -23,9 +24,12 @@ class FollowUps:
         self._planned: dict[str, _Planned | None] = {}
         """None where the second look was taken, or nothing lacked."""
 
-    def plan(self, order: Order, after_s: float) -> None:
-        """Note the first costly look of an incident; of later ones the first is the earlier point."""
-        self._planned.setdefault(order.label, _Planned(order.now.t_s + after_s, order))
+    def plan(self, order: Order, after_s: float, *, in_any_case: bool = False) -> None:
+        """Note the first costly look of an incident; of later ones the first is the earlier point.
+
+        One `in_any_case` is repeated whatever the first has found: it was lost.
+        """
+        self._planned.setdefault(order.label, _Planned(order.now.t_s + after_s, order, in_any_case))
 
     def forget(self, incident_id: str) -> None:
         """Let go of an incident that is over."""
@@ -36,4 +40,5 @@ class FollowUps:
         due = [one for one in self._planned.values() if one is not None and now.t_s >= one.due_t_s]
         for one in due:
             self._planned[one.order.label] = None
-        return [one.order._replace(now=now) for one in due if unpaired(one.order.process.key)]
+        wanted = [one.order for one in due if one.in_any_case or unpaired(one.order.process.key)]
+        return [order._replace(now=now) for order in wanted]

@@ -93,7 +93,7 @@ class IncidentKeeper:
 
     def take_disproved(self) -> Iterator[tuple[ProcessKey, str]]:
         """Yield whose growth captures have shown to be no leak since the last call, and why."""
-        return self._teller.take_disproved()
+        return self._teller.capturing.take_disproved()
 
     def disproofs(self, now: Instant) -> Iterator[tuple[ProcessKey, Disproof]]:
         """Yield what an earlier run of the agent knew, by incidents that are open or have ended lately."""
@@ -106,7 +106,7 @@ class IncidentKeeper:
 
     def evidence_of(self, incident_id: str) -> Evidence | None:
         """Return the newest evidence taken for an incident since the agent started."""
-        return self._teller.evidence_of(incident_id)
+        return self._teller.capturing.of(incident_id)
 
     def standing_of(self, incident: Incident, now: Instant) -> str:
         """Return why nobody hears of an incident at present, in clauses; empty where people do."""
@@ -141,6 +141,7 @@ class IncidentKeeper:
         if self._ended is None:
             recent = self._outbox.ledger.ended_since(now.wall_s - self._config.incidents.resolve_after_s)
             self._ended = {(i.service, i.subject): i for i in recent if i.resolved}
+            self._resume(now)
         silences, acknowledged = self._outbox.ledger.inbox()
         self._teller.hear_silences(silences, now)
         for incident_id, given in acknowledged.items():
@@ -215,13 +216,19 @@ class IncidentKeeper:
         options = self._config.incidents
         recent = (self._ended or {}).items()
         self._ended = {k: v for k, v in recent if incident_rules.may_relapse(v, now, options)}
-        self._teller.follow_up(now)
+        self._teller.capturing.follow_up(now)
         self._teller.settle({i.incident_id for i in self._open.values()}, now)
 
     def save_all(self, now: Instant) -> None:
         """Store the latest figures of every open incident."""
         for incident in self._open.values():
             self._outbox.save(incident, now)
+
+    def _resume(self, now: Instant) -> None:
+        """Let evidence be taken that an earlier run of the agent did not live to see."""
+        for incident in self._open.values():
+            alarms = self._outbox.ledger.alarms(incident.incident_id)
+            self._teller.capturing.resume(incident, alarms, now, self._entry(incident.service))
 
     def _remind(self, incident: Incident, now: Instant) -> None:
         """Tell again what has been open for long, and at last what a silence has kept from people."""
@@ -273,7 +280,7 @@ class IncidentKeeper:
             incident, told = self._teller.tell(change, now, self._told(incident, watched)), True
         if incident.ended:
             self._open.pop(place, None)
-            self._teller.forget(incident.incident_id)
+            self._teller.capturing.forget(incident.incident_id)
             self._saved_t_s.pop(incident.incident_id, None)
             if incident.resolved and self._ended is not None:
                 self._ended[place] = incident

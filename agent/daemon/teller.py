@@ -4,40 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import storm_news, storms
 from agent.alerts.first_line import first_line
 from agent.alerts.routing import channels_for, quiet_until
-from agent.consent import Consent
+from agent.daemon.capturing import LOUD, Capturing
 from agent.daemon.course import History
-from agent.daemon.follow_ups import FollowUps
 from agent.daemon.lines import log_change, log_silence, log_storm
 from agent.daemon.view import growing
-from agent.evidence.source import Tier
-from agent.evidence.worker import Order
 from agent.incident_rules import withhold
-from agent.model import State, Transition
+from agent.model import Transition
 from agent.silences import silence_of
 from agent.storms import Entry, Storm, Weather
 from agent.watch.options import WatchEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
 
     from agent.alerts.base import Channel
     from agent.alerts.outbox import Outbox
     from agent.config import Config
     from agent.evidence.worker import CaptureWorker
     from agent.incidents import Change, Incident
-    from agent.model import Alert, Evidence, Instant, ProcessKey
+    from agent.model import Alert, Instant
     from agent.silences import Silence
 
 MAX_NOTED_SERVICES = 1000
-_LOUD = (Transition.OPENED, Transition.WORSENED)
-"""Transitions of which very many at once are a storm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +71,10 @@ class Teller:
         self._host = host
         self._outbox = outbox
         self._channels = channels
-        self._captures = captures
         self._wake = wake
         self._hold_s = hold_s
-        self._evidence: dict[str, Evidence | None] = {}
-        """The newest of each open incident of which any was asked for."""
-        self._follow_ups = FollowUps()
-        self._disproved: SimpleQueue[tuple[ProcessKey, str]] = SimpleQueue()
+        self.capturing = Capturing(config, outbox, captures, wake)
+        """Knows the evidence."""
         self.last_alert_wall_s: dict[str, float] = {}
         self.history: Callable[[Change], History] = lambda _: History()
         """Tells of the time before a change."""
@@ -95,23 +85,7 @@ class Teller:
     def reconfigure(self, config: Config, channels: Mapping[str, Channel]) -> None:
         """Tell by new routes and channels from now on."""
         self._config, self._channels = config, channels
-
-    def evidence_of(self, incident_id: str) -> Evidence | None:
-        """Return the newest evidence taken for an incident since the agent started."""
-        return self._evidence.get(incident_id)
-
-    def take_disproved(self) -> Iterator[tuple[ProcessKey, str]]:
-        """Yield whose growth captures have shown to be no leak since the last call, and why."""
-        while True:
-            try:
-                yield self._disproved.get_nowait()
-            except Empty:
-                return
-
-    def forget(self, incident_id: str) -> None:
-        """Let go of what is known of an incident that is over."""
-        self._evidence.pop(incident_id, None)
-        self._follow_ups.forget(incident_id)
+        self.capturing.reconfigure(config)
 
     def hear_silences(self, silences: Collection[Silence], now: Instant) -> None:
         """Take over the silences that are stored; those that are over are forgotten."""
@@ -135,7 +109,7 @@ class Teller:
         """Store a transition with its deliveries; return the incident as it is then."""
         alert = self._alert(change, about)
         to = self._addressed(change, alert, about, now)
-        tier = self._tier(change, about.entry)
+        tier = self.capturing.tier(change.transition, change.incident.state, about.entry)
         capture = tier is not None
         self._outbox.record(
             to.incident,
@@ -157,7 +131,7 @@ class Teller:
             silenced_until_wall_s=silenced_until_wall_s,
         )
         if tier is not None:
-            self._capture(change, now, alert, tier, about.entry)
+            self.capturing.ask(change, now, alert, tier, about.entry)
         self._wake()
         return to.incident
 
@@ -188,7 +162,7 @@ class Teller:
         return replace(
             alert,
             note=alert.note if change.transition.ends else _with_workers(change, about.workers),
-            evidence=self._evidence.get(change.incident.incident_id),
+            evidence=self.capturing.of(change.incident.incident_id),
             course=history.course,
             heap_before=history.heap_before,
             runbook_url=links.runbook,
@@ -207,7 +181,7 @@ class Teller:
             return _Addressed(incident, names, quiet, silence)
         if silence is not None:
             return _Addressed(withhold(incident, transition, now), (), quiet, silence)
-        if transition in _LOUD and names:
+        if transition in LOUD and names:
             storm = self._storm(incident, alert, names, quiet, now)
             incident = replace(incident, storm=storm.storm_id if storm else "")
             return _Addressed(incident, () if storm else names, quiet, storm=storm)
@@ -247,50 +221,6 @@ class Teller:
         self._outbox.record_notices(alerts, now, storm=news.storm, quiet_until_wall_s=quiet)
         log_storm(news, names)
         self._wake()
-
-    def follow_up(self, now: Instant) -> None:
-        """Take the second look where the first could not be compared with anything."""
-        if self._captures is not None:
-            for order in self._follow_ups.due(now, self._captures.unpaired):
-                self._captures.submit(order, partial(self._followed, order.process.key))
-
-    def _capture(
-        self, change: Change, now: Instant, alert: Alert, tier: Tier, entry: WatchEntry | None
-    ) -> None:
-        if self._captures is None:
-            return
-        incident = change.incident
-        job = f"{incident.incident_id}/{incident.sequence}"
-        consent = entry.allow if entry else Consent()
-        order = Order(job, change.lead.process, incident.incident_id, now, consent, tier, alert)
-        self._evidence.setdefault(incident.incident_id, None)
-        if tier >= Tier.MEDIUM:
-            self._follow_ups.plan(order, self._config.evidence.cooldown_s)
-        self._captures.submit(order, partial(self._captured, order.process.key))
-
-    def _captured(self, key: ProcessKey, job: str, evidence: Evidence) -> None:
-        """Release the waiting alerts; runs on the thread that took the evidence."""
-        incident_id, sequence = job.split("/")
-        known = self._evidence.get(incident_id)
-        if incident_id in self._evidence and (evidence.directory or known is None):
-            self._evidence[incident_id] = evidence
-            if evidence.disproof and (known is None or known.directory != evidence.directory):
-                self._disproved.put((key, evidence.disproof))  # not again when heavy evidence is added
-        self._outbox.release(incident_id, int(sequence), evidence)
-        self._wake()
-
-    def _followed(self, key: ProcessKey, job: str, evidence: Evidence) -> None:
-        """Take over a second look; one that found nothing, as the process has ended, tells nothing."""
-        if evidence.directory:
-            self._captured(key, job, evidence)
-
-    def _tier(self, change: Change, entry: WatchEntry | None) -> Tier | None:
-        """Return how much evidence a transition is worth; None for none."""
-        wanted = self._config.snapshots if entry is None or entry.snapshots is None else entry.snapshots
-        possible = self._config.evidence.enabled and self._captures
-        if not (wanted and possible and change.transition in _LOUD):
-            return None
-        return Tier.MEDIUM if change.incident.state is State.CRITICAL else Tier.CHEAP
 
     def _note_alert(self, service: str, wall_s: float) -> None:
         """Note when people were last told of a service; the oldest of very many are forgotten."""

@@ -153,3 +153,61 @@ def test_a_disproof_that_comes_after_the_end_says_nothing(rig: KeeperRig, worker
     worker.answer(DISPROVED)
 
     assert list(rig.keeper.take_disproved()) == []
+
+
+def test_a_capture_that_was_lost_with_the_agent_is_taken_after_its_restart(
+    rig: KeeperRig, worker: Worker
+) -> None:
+    rig.tick((1, WARNING))
+    worker.answer(FOUND)
+    rig.tick((1, CRITICAL))
+    rig.restart(30.0)
+    rig.ticks(60, (1, CRITICAL))
+
+    assert worker.tiers == [Tier.CHEAP, Tier.MEDIUM, Tier.MEDIUM]
+    order, _ = worker.orders[-1]
+    assert order.process == rig.running[1].target.process
+    worker.answer(COMPARED)
+    first, second = rig.alerts("slack")
+    assert (first.evidence, second.evidence) == (FOUND, COMPARED)
+
+
+@pytest.mark.parametrize(
+    "answer", [Evidence("", missing=("captures: not taken, leakwatch is stopping",)), None]
+)
+def test_what_could_not_be_taken_before_a_restart_is_taken_once_after_it(
+    rig: KeeperRig, worker: Worker, answer: Evidence | None
+) -> None:
+    rig.tick((1, CRITICAL))
+    if answer is not None:
+        worker.answer(answer)
+    rig.restart()
+    rig.ticks(1200, (1, CRITICAL))
+
+    assert len(worker.orders) == 2
+
+
+def test_a_restart_asks_for_nothing_that_was_taken(rig: KeeperRig, worker: Worker) -> None:
+    rig.tick((1, CRITICAL))
+    worker.answer(FOUND)
+    rig.restart()
+    rig.ticks(600, (1, CRITICAL))
+
+    assert len(worker.orders) == 1
+
+
+def test_a_restart_asks_for_nothing_about_a_warning(rig: KeeperRig, worker: Worker) -> None:
+    rig.tick((1, WARNING))
+    rig.restart()
+    rig.ticks(600, (1, WARNING))
+
+    assert len(worker.orders) == 1
+
+
+def test_a_restart_asks_for_nothing_about_a_process_that_has_ended(rig: KeeperRig, worker: Worker) -> None:
+    rig.tick((1, CRITICAL))
+    del rig.running[1]
+    rig.restart()
+    rig.ticks(60)
+
+    assert len(worker.orders) == 1
