@@ -356,6 +356,26 @@ def test_a_jvm_without_a_file_is_said_once(said: Callable[[], list[str]]) -> Non
     assert 'why="it publishes no hsperfdata file"' in line
 
 
+def test_a_file_that_makes_sense_every_other_time_fills_no_log(said: Callable[[], list[str]]) -> None:
+    jvm = FakeJvm()
+    jvm.files.add(OWN_PID)
+    probes = ChosenProbes((), jvm)
+    probes.follow(target_of(OWN_PID, runtime="jvm"))
+    for number in range(20):
+        polled(probes, POLL_S * number)
+        jvm.files ^= {OWN_PID}
+    assert said() == []
+
+    jvm.files.clear()
+    many(probes, 20, begin=1000)
+    jvm.files.add(OWN_PID)
+    many(probes, 20, begin=2000)
+
+    missing, back = said()
+    assert 'why="it publishes no hsperfdata file"' in missing
+    assert "there again" in back
+
+
 def test_another_entry_asks_elsewhere_and_the_figures_of_before_are_gone() -> None:
     with Receiver() as receiver:
         receiver.respond_with(200, body=b"nodejs_heap_size_used_bytes 7e6\n")

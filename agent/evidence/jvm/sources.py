@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 16_000_000
 """A histogram has some 70 bytes for each of 50,000 classes, a thread of 60 calls some 5 kB."""
-MAX_SHORT_BYTES = 500_000
+MAX_SHORT_BYTES = 1_000_000
 """Of an answer about the heap, the flags or native memory, which have some kilobytes."""
 MAX_KEPT_CLASSES = 3000
 """Those that take most are compared later; the rest of a large application has a few objects each."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.clock import Clock, SystemClock
 from agent.logs import log_event
-from agent.watch.probes.background import Background
+from agent.watch.probes.background import STALE_POLLS, Background
 from agent.watch.probes.base import Asked
 from agent.watch.probes.jvm import JvmProbe
 from agent.watch.probes.node import NodeProbe
@@ -49,6 +49,8 @@ class _Followed:
     by_file: bool = False
     """Whether it is followed by the file that its JVM publishes."""
     file_again_t_s: float = float("-inf")
+    silent_polls: int = 0
+    """In a row, without figures of a file that is followed."""
 
     @property
     def is_jvm(self) -> bool:
@@ -143,6 +145,9 @@ class ChosenProbes:
         key, service = one.target.process.key, one.target.service
         by_file = one.by_file or one.asked is None
         why = self._jvm.why(key) if by_file else self._background.why(key)
+        one.silent_polls = one.silent_polls + 1 if one.by_file and figures is None else 0
+        if 0 < one.silent_polls <= STALE_POLLS:
+            return  # a file that is written anew, or one that makes no sense every other time
         if figures is not None:
             was = self._missing.pop(key, None)
             if was is not None and was.told:
