@@ -43,6 +43,8 @@ WANT_S = 2.0
 """It has earlier files at hand."""
 ANSWER_S = 10.0
 """Some megabytes at most."""
+MAX_TOLD = 10_000
+"""Processes of which it is remembered that a look into them was logged."""
 MAX_CONNECTIONS = 4
 """Of one user at a time: who opens more keeps only itself waiting."""
 
@@ -131,6 +133,8 @@ class Server:
             return
         with self._lock:
             told = request.key in self._told
+            if len(self._told) >= MAX_TOLD:  # a client may make them up
+                self._told.clear()
             self._told.add(request.key)
         if not told or done.why_not:
             log_event(

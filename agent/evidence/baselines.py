@@ -13,7 +13,7 @@ from agent.evidence.files import CaptureFolder, MemoryFolder
 from agent.evidence.folder import FolderError, expanded, opened, read
 from agent.evidence.governor import Bounds
 from agent.evidence.kernel.procfs import HeldProcess, ProcessGoneError
-from agent.evidence.source import SourceError, Tier
+from agent.evidence.source import Tier
 from agent.evidence.taking import Before, Taking
 from agent.evidence.turn import TakenError, our_turn
 from agent.gz import gzipped
@@ -111,8 +111,12 @@ class Baselines:
                     continue
                 if source.cost.tier > Tier.CHEAP and source.why_not(taking.process, taking.held):
                     continue
-            with suppress(SourceError, OSError, ValueError, KeyError, TypeError):
+            try:
                 source.take(taking)
+            except ProcessGoneError:
+                raise
+            except Exception:  # made of what programs of others have said: the next source is taken
+                logger.debug("baseline", exc_info=True)
 
     def _keep(self, key: ProcessKey, now: Instant, content: dict[str, bytes]) -> None:
         """Write what was found. Raises OSError, FolderError."""

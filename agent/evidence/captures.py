@@ -229,7 +229,9 @@ class Captures:
         except SourceError as error:
             taking.held.check()
             taking.missing.append(str(error))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except ProcessGoneError:
+            raise
+        except Exception as error:  # noqa: BLE001 - made of what programs of others have said; the next source is taken
             taking.held.check()
             taking.missing.append(f"{source.name}: {one_line(str(error) or type(error).__name__)}")
 

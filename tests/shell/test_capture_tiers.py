@@ -372,3 +372,23 @@ def test_a_source_that_fails_costs_a_sentence_and_the_others_are_taken(
 
     assert evidence.missing == (f"bad: no answer from {child.pid}",)
     assert "cheap.json" in evidence.files
+
+
+@pytest.mark.parametrize("error", [IndexError("no such frame"), RecursionError("deep"), AttributeError("x")])
+def test_a_source_that_a_target_makes_stumble_spoils_neither_capture_nor_baseline(
+    error: Exception, tmp_path: Path, child: LeakyChild
+) -> None:
+    class Stumbles(Made):
+        def take(self, taking: Taking) -> None:
+            del taking
+            raise error
+
+    baselines = Baselines(tmp_path / "b", 10**6)
+    bad = Stumbles("bad", Cost(Tier.CHEAP, baseline=True))
+    taker = captures(tmp_path / "c", bad, medium(), baselines=baselines)
+    taker.baseline(native(child), NOW)
+    evidence = taker.capture(native(child), "x", LATER)
+
+    assert evidence.missing == (f"bad: {error}",)
+    assert "medium: counts" in evidence.gist
+    assert baselines.taken_t_s(native(child).key) is not None
