@@ -194,7 +194,8 @@ def _tell(head: dict[str, Any], taking: Taking) -> None:
     for rank, text in lines:
         taking.tell(rank, one_line(text, MAX_LINE_CHARS))
     taking.missing += [one_line(text, MAX_LINE_CHARS) for text in _texts(head.get("missing"))]
-    taking.disproof = one_line(str(head.get("disproof", "")), MAX_LINE_CHARS) or taking.disproof
+    if taking.consent.collect:  # who was not asked to collect has nothing to disprove
+        taking.disproof = one_line(str(head.get("disproof", "")), MAX_LINE_CHARS) or taking.disproof
 
 
 def _texts(values: Any) -> tuple[str, ...]:

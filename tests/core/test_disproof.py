@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from incident_samples import at, opened, seen
 from made_up import HOUR_S, POLL_S, follow, judge, watched
+from made_up import seen as polled
 from series import BASE, BIRTH_T_S, MB, MINUTE_S, ar1
 
 from agent.daemon.course import heap_before
@@ -207,6 +208,33 @@ def test_what_was_quiet_before_the_garbage_stays_the_baseline_of_what_grows_afte
     assert without_it is None or without_it.state < State.WARNING
 
 
+def test_what_was_collected_is_no_part_of_a_rise_where_the_memory_is_not_given_back() -> None:
+    """As of a JVM: its heap is empty again, its process as large as before."""
+    before, known = garbage(8.0, 1.0, 20 * MB)
+    values = rows_until(before, 20 * MB + 6 * MB * hours(0.5))
+    plain, masked = found(values, None), found(values, known)
+
+    assert plain is not None
+    assert plain.state is State.WARNING
+    assert masked is None or masked.state < State.WARNING
+
+
+def test_the_peak_before_the_collection_must_be_passed_by_a_part_of_the_growth() -> None:
+    before, known = garbage(4.0, 1.0, 40 * MB)
+    values = rows_until(before, 42 * MB * hours(3.0) / 3.0)
+    rings = Rings(POLLED_S, levels=LEVELS, capacity=1)
+    slot, t_s = rings.open(), BIRTH_T_S
+    for value in values.tolist():
+        t_s += POLLED_S
+        rings.add(t_s, np.array([slot]), np.array([value]))
+    one = LeakDetector(rings, DetectOptions()).explain(Series(slot, BIRTH_T_S, uncollected=known), t_s)
+
+    assert one is not None
+    (high,) = [reason for reason in one.reasons if reason.name == "new-high"]
+    assert not high.passed
+    assert high.text.endswith("the earlier peak 140MB")
+
+
 def test_nothing_is_seen_of_the_past_between_two_moments() -> None:
     rings = Rings(10.0, levels=2, capacity=1)
     rings.open()
@@ -266,6 +294,20 @@ def test_growth_up_to_the_peak_before_the_collection_is_told_as_sound(
     end_s = rest_s + 3 * HOUR_S
 
     assert [v.state for v in judged.verdicts(one, end_s, (Subject.HEAP,))] == [State.SOUND]
+
+
+def test_growth_is_judged_anew_from_the_collection_on(lazy: tuple[Judge, Watched, float]) -> None:
+    judged, one, t_s = lazy
+    judged.disprove(one.key, TEXT, t_s)
+    collected_s = t_s
+    for _ in range(60):
+        t_s += POLL_S
+        one.sample = polled(heap_bytes=int(160e6 + 4e6 * (t_s - collected_s) / HOUR_S))
+        judged.add([one], t_s, {one.key})
+    (verdict,) = judged.verdicts(one, t_s)
+
+    assert verdict.state < State.WARNING
+    assert verdict.disproof is not None
 
 
 def test_a_process_that_is_not_watched_cannot_be_disproved() -> None:

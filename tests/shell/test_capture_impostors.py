@@ -22,7 +22,8 @@ from children import process_of
 from agent.capture_helper.client import CaptureHelper, HelperAbsentError
 from agent.capture_helper.protocol import Message, encode
 from agent.capture_helper.sources import helped
-from agent.evidence.captures import Captures
+from agent.consent import Consent
+from agent.evidence.captures import NO_CONSENT, Captures
 from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.options import EvidenceOptions
 from agent.evidence.source import Cost, SourceError, Tier
@@ -31,7 +32,6 @@ from agent.model import Instant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.consent import Consent
     from agent.evidence.taking import Taking
     from agent.model import Evidence, Process
 
@@ -85,10 +85,10 @@ def impostor(folder: Path, *answers: Message | bytes) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-def captured(folder: Path, path: str) -> Evidence:
+def captured(folder: Path, path: str, consent: Consent = NO_CONSENT) -> Evidence:
     """Return what a capture of ourselves makes of a helper."""
     captures = Captures(folder / "captures", EvidenceOptions(), helped([Denied()], CaptureHelper(path)))
-    return captures.capture(process_of(os.getpid()), "x", NOW)
+    return captures.capture(process_of(os.getpid()), "x", NOW, consent=consent)
 
 
 END = Message(
@@ -103,6 +103,15 @@ def test_what_the_helper_gives_is_kept_as_if_it_was_taken_here(folder: Path) -> 
 
     assert (evidence.gist, evidence.missing) == (("top: x",), ())
     assert (Path(evidence.directory) / "x.txt").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(("consent", "disproof"), [(Consent(collect=True), "took it back"), (NO_CONSENT, "")])
+def test_a_helper_disproves_growth_only_where_a_collection_is_allowed(
+    folder: Path, consent: Consent, disproof: str
+) -> None:
+    file = Message({"say": "file", "name": "x.txt"}, b"content")
+    with impostor(folder, file, Message(END.head | {"disproof": "took it back"})) as path:
+        assert captured(folder, path, consent).disproof == disproof
 
 
 @pytest.mark.parametrize(
