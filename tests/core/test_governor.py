@@ -9,8 +9,8 @@ import pytest
 from agent.evidence import governor
 from agent.evidence.governor import Bounds, Conditions, Room, Stall, refusal, tier_of
 from agent.evidence.pressure import parse_stall
-from agent.redaction import redact
 from agent.evidence.source import Cost, Tier
+from agent.redaction import redact
 
 GB = 1_000_000_000
 CALM = Conditions(
