@@ -25,6 +25,18 @@ def one_line(raw: bytes | str, limit_chars: int = MAX_COMMAND_CHARS) -> str:
     return safe if len(safe) <= limit_chars else safe[: limit_chars - 3] + "..."
 
 
+def reason(error: Exception) -> str:
+    """Return why something failed, for people: what was tried on and the words, without number or quotes.
+
+    >>> reason(PermissionError(13, "Permission denied", "/var/lib/leakwatch"))
+    '/var/lib/leakwatch: Permission denied'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return one_line(f"{where}{error.strerror}")
+    return one_line(str(error) or type(error).__name__)
+
+
 def lines_of(text: str) -> Iterator[str]:
     r"""Yield the lines that are not empty, one after the other: a list of millions would be held.
 

@@ -92,7 +92,17 @@ def _process(pid: int) -> Process | None:
 def _default_folder() -> Path:
     state = statedir.choose(None, os.environ, os.geteuid())
     statedir.create(state)
-    return state / FOLDER
+    folder = state / FOLDER
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        raise statedir.StateError(f"{folder} belongs to {_owner(folder)}: become that user")
+    return folder
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return folder.owner()
+    except KeyError:
+        return f"user {folder.stat().st_uid}"
 
 
 def _json(process: Process, evidence: Evidence) -> str:

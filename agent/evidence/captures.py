@@ -22,7 +22,7 @@ from agent.evidence.taking import Before, Taking
 from agent.evidence.turn import TakenError, our_turn
 from agent.logs import log_event
 from agent.model import Evidence
-from agent.text import one_line
+from agent.text import reason
 from agent.units import format_duration
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Captures:
         except (ProcessGoneError, FolderError, TakenError) as error:
             return Evidence("", missing=(str(error),))
         except OSError as error:
-            return Evidence("", missing=(f"captures: {one_line(str(error))}",))
+            return Evidence("", missing=(f"captures: {reason(error)}",))
         except Exception as error:  # noqa: BLE001 - evidence never costs the alert
             log_event(logger, "refused", level=logging.ERROR, capture=label, error=repr(error))
             return Evidence("", missing=(f"captures: failed with {type(error).__name__}",))
@@ -233,7 +233,7 @@ class Captures:
             raise
         except Exception as error:  # noqa: BLE001 - made of what programs of others have said; the next source is taken
             taking.held.check()
-            taking.missing.append(f"{source.name}: {one_line(str(error) or type(error).__name__)}")
+            taking.missing.append(f"{source.name}: {reason(error)}")
 
     def _refusal(self, source: Source, taking: Taking, most: int) -> str:
         """Return why the governor does not let a source be taken. Raises OSError, ProcessGoneError."""
@@ -269,7 +269,7 @@ class Captures:
             folder.replace(SUMMARY, json.dumps(summary, indent=1).encode("utf-8", "backslashreplace"))
             removed = self._folders.keep_within(self._options.disk_budget_bytes, label)
         except (OSError, FolderError) as error:
-            taking.missing.append(f"captures: {one_line(str(error))}")
+            taking.missing.append(f"captures: {reason(error)}")
             return
         if removed:
             log_event(logger, "evidence", removed=len(removed), why="disk budget")
@@ -281,7 +281,7 @@ class Captures:
         try:
             folder.replace(REPORT, self._report(summary, taking.alert))
         except Exception as error:  # noqa: BLE001 - made of what programs of others have said
-            taking.missing.append(f"report: {one_line(str(error) or type(error).__name__)}")
+            taking.missing.append(f"report: {reason(error)}")
 
 
 def _handed_out(sources: SourcesOf | Sequence[Source] | None) -> SourcesOf:

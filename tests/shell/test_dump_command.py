@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from click.testing import CliRunner
 
 from agent.cli.dump import NO_SUCH_PROCESS, NOTHING_TAKEN, command
@@ -41,6 +45,32 @@ def test_the_files_lie_in_the_state_directory_by_default(child: LeakyChild, tmp_
 
     assert result.exit_code == 0
     assert list((tmp_path / "state" / "dumps").glob("*/001-*/smaps.json"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
+def test_dumps_of_another_user_are_told_with_the_way_out(child: LeakyChild, tmp_path: Path) -> None:
+    dumps = tmp_path / "dumps"
+    dumps.mkdir()
+    program = f"""
+import os
+from agent.cli.dump import command  # before: the interpreter may lie in a private folder
+os.chmod({str(dumps)!r}, 0o711)
+os.chown({str(tmp_path)!r}, 65534, 65534)
+os.setgid(65534); os.setuid(65534)
+command(["{child.pid}"])
+"""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    asked = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "STATE_DIRECTORY": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert asked.returncode == NOTHING_TAKEN
+    assert f"{dumps} belongs to root: become that user; or give --output" in asked.stderr
 
 
 def test_no_such_process_is_exit_code_2(tmp_path: Path) -> None:
