@@ -13,7 +13,7 @@ from injected import inject
 
 from agent.recording import Recording
 
-SETS = ("real", "public", "generated", "injected", "month")
+SETS = (*corpus.SETS, *corpus.HELD_OUT, "generated", "injected", "month")
 SEEDS = {"generated": 20, "injected": 3, "month": 1}
 """How many of each are taken unless told otherwise."""
 FIRST_SEED = 101
@@ -33,7 +33,7 @@ class Job(NamedTuple):
 
 def jobs(set_: str, seeds: int | None = None, first: int = FIRST_SEED) -> list[Job]:
     """Return all cases of a set."""
-    if set_ in corpus.SETS:
+    if set_ in corpus.SETS + corpus.HELD_OUT:
         return [Job(set_, case.name) for case in corpus.load(set_)]
     names: tuple[str, ...] = generated.SOUND
     if set_ == "generated":
@@ -46,7 +46,7 @@ def jobs(set_: str, seeds: int | None = None, first: int = FIRST_SEED) -> list[J
 
 def case_of(job: Job) -> Case:
     """Return the case of a name."""
-    if job.set_ in corpus.SETS:
+    if job.set_ in corpus.SETS + corpus.HELD_OUT:
         return _recorded(job.set_)[job.name]
     if job.set_ == "injected":
         return inject(_recorded("real")[job.name], job.seed)

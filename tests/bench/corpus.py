@@ -12,6 +12,9 @@ from agent.recording import Recording, decode, parse
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "corpus"
 SETS = ("real", "public")
+"""Learnt from, in folds by program."""
+HELD_OUT = ("services",)
+"""Recorded later by people who did not know the detector; its weights have not seen them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Case:
 
 @cache
 def load(name: str) -> tuple[Case, ...]:
-    """Return the cases of the set "real" or "public", sorted by name."""
+    """Return the cases of one set, sorted by name."""
     truths = {one["name"]: one for one in json.loads((FOLDER / f"{name}.json").read_text())}
     with tarfile.open(FOLDER / f"{name}.tar.xz") as archive:
         return tuple(_case(archive, file, truths) for file in archive.getnames())
