@@ -42,7 +42,7 @@ _LEAK = {
     "unloaded": False,
 }
 """Two hours of growth after four hours of quiet, neither urgent nor straight."""
-FROM_START = {"quiet_s": 0.0, "lasted_s": 5.5 * HOUR_S, "above_s": 5.5 * HOUR_S}
+FROM_START = {"quiet_s": 0.0, "lasted_s": 6 * HOUR_S, "above_s": 6 * HOUR_S}
 """What makes of it one that has grown since the start, for just as long as is needed."""
 
 

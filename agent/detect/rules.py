@@ -64,7 +64,7 @@ SWING_FREE = 0.1
 SWING_WEIGHT = 3.0
 """A quiet time in which the floors fell by more than the first of these shares of the growth counts less, by
 the second for each share more: what came back down before has shown that it may again."""
-FROM_START_S = 5.5 * 3600.0
+FROM_START_S = 6 * 3600.0
 """Growth without a quiet time before it must last this long: longer than caches and lazy collectors took
 to fill."""
 FROM_START_COVER = 0.6

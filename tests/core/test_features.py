@@ -81,7 +81,7 @@ def test_nothing_speaks_against_the_plainest_leak() -> None:
         ({"slope_before": 3.0}, {}),
         ({"quiet_s": 0.25 * HOUR_S}, {"young": -0.6781, "mature": -1.5}),
         (
-            FROM_START | {"lasted_s": 2.75 * HOUR_S, "slope_before": 2.0, "age_s": 6 * HOUR_S},
+            FROM_START | {"lasted_s": 3 * HOUR_S, "slope_before": 2.0, "age_s": 6 * HOUR_S},
             {"young": -1.0, "mature": -1.5, "before": -1.0},
         ),
     ],

@@ -135,7 +135,7 @@ def test_the_page_names_every_feature() -> None:
     ("text", "figure"),
     [
         ("8 hours²", rules.QUIET_PRODUCT_S2 / 3600.0**2),
-        ("must last 5.5 hours", rules.FROM_START_S / 3600.0),
+        ("must last 6 hours", rules.FROM_START_S / 3600.0),
         ("60 % of the life", 100 * rules.FROM_START_COVER),
         ("from 4 standard errors", rules.MIN_SIGNIFICANCE),
         ("must last 26 hours", rules.LOADED_S / 3600.0),
