@@ -33,7 +33,7 @@ class NodeMemory(Inspected):
 
     name = "node memory"
     cost = Cost(Tier.CHEAP)
-    """Measured 0.3 to 9 ms of the main thread with heaps of 150 to 430 MB; 40 ms where it has to be opened."""
+    """Measured 0.3 to 9 ms of the main thread with heaps of 150 to 430 MB; 40 ms where it must be opened."""
 
     def take(self, taking: Taking) -> None:
         """Write what V8 counts by itself, and tell what has grown."""
