@@ -71,10 +71,11 @@ def test_the_corpus_holds_what_its_origin_says() -> None:
     real, public = load("real"), load("public")
     assert (len(real), sum(one.truth.leaks for one in real)) == (44, 22)
     assert (len(public), sum(one.truth.leaks for one in public)) == (29, 5)
-    services = load("services")
+    services, harder = load("services"), load("harder")
     assert (len(services), sum(one.truth.leaks for one in services)) == (55, 27)
-    assert all(len(one.recording.t_s) > 30 for one in real + services)
-    assert not {one.program for one in services} & {one.program for one in real + public}
+    assert (len(harder), sum(one.truth.leaks for one in harder)) == (46, 17)
+    assert all(len(one.recording.t_s) > 30 for one in real + services + harder)
+    assert not {one.program for one in services + harder} & {one.program for one in real + public}
 
 
 def test_a_ramp_is_added_from_its_onset_on_to_all_that_would_grow() -> None:
