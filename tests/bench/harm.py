@@ -3,11 +3,11 @@
     python tests/bench/harm.py [python node jvm go]
 
 A client in a process of its own asks a server a hundred times a second over one connection, and notes how
-long after the moment it was due each answer came. Windows of half a minute take turns, without captures and
+long after the moment it was due each answer came. Windows of 20 seconds take turns, without captures and
 with one baseline each: a busy machine then harms both alike; told are the medians over the windows. (A daemon
 takes one baseline a week of a process.) Then each source is taken by itself, everything allowed; the longest
 answer meanwhile is its pause, beside the longest of as long a time without. A runtime that is not installed
-is left out. Six minutes each.
+is left out. Four minutes each.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ STEADY = Path(__file__).parents[1] / "data" / "steady"
 HEAP_MB = 150
 RATE_PER_S = 100
 WARM_S = 5.0
-WINDOW_S = 30.0
-ROUNDS = 5
+WINDOW_S = 20.0
+ROUNDS = 4
 OPTIONS = EvidenceOptions(cooldown_s=0.0, timeout_s=30.0)
 RUNTIMES = {
     "python": (sys.executable, "python.py"),
