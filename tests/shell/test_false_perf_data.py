@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from agent.model import Process
 
-SCRIPT = Path(__file__).parents[1] / "data" / "planted" / "false_perf_data.py"
+SCRIPT = Path(__file__).parents[1] / "data" / "hostile" / "false_perf_data.py"
 FIGURES = RuntimeFigures(21 * MB, 9, 122_880_000)
 POLLS = 500
 

@@ -26,7 +26,7 @@ from agent.watch.discovery import Discovery
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SCRIPT = Path(__file__).parents[1] / "data" / "planted" / "hiding.py"
+SCRIPT = Path(__file__).parents[1] / "data" / "hostile" / "hiding.py"
 INTERPRETER = Path(sys.executable).resolve()
 NOW = Instant(1_000.0, 1_700_000_000.0)
 KERNELS_OWN = {"smaps.json", "status.json", "fds.json", "evidence.json"}
