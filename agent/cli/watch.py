@@ -37,6 +37,10 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
     return seconds
 
 
+LOOK_EVERY_S = 1.0
+"""Between two looks whether it is to end."""
+
+
 @click.command("watch")
 @click.argument("pids", metavar="PID...", type=click.IntRange(min=1), nargs=-1, required=True)
 @click.option(
@@ -57,18 +61,38 @@ def command(pids: tuple[int, ...], interval: float, count: int | None, *, as_jso
     clock = SystemClock()
     live = LiveWatch(_processes(dict.fromkeys(pids)), interval, clock.now())
     screen = screen_for(sys.stdout, as_json=as_json)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop = _Stop()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        follow(live, screen, clock, interval, count)
+        follow(live, screen, clock, interval, count, stop)
     except KeyboardInterrupt:
         pass
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         screen.close()
         live.close()
-        signal.signal(signal.SIGTERM, before)
 
 
-def follow(live: LiveWatch, screen: Screen, clock: Clock, interval_s: float, count: int | None) -> None:
+class _Stop:
+    """A signal that ends it. What it raises is lost where it falls into a destructor: so it is noted, too."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, *_: object) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+
+def follow(
+    live: LiveWatch,
+    screen: Screen,
+    clock: Clock,
+    interval_s: float,
+    count: int | None,
+    stop: _Stop | None = None,
+) -> None:
     """Poll and show until all have ended, or `count` times."""
     never, polls = threading.Event(), 0
     due_t_s = clock.now().t_s
@@ -79,6 +103,11 @@ def follow(live: LiveWatch, screen: Screen, clock: Clock, interval_s: float, cou
             return
         now_t_s = clock.now().t_s
         due_t_s = max(due_t_s + interval_s, now_t_s)
+        while stop and not stop.asked and due_t_s - now_t_s > LOOK_EVERY_S:
+            clock.wait(never, LOOK_EVERY_S)
+            now_t_s = clock.now().t_s
+        if stop and stop.asked:
+            return
         clock.wait(never, due_t_s - now_t_s)
 
 

@@ -115,7 +115,8 @@ def tell(tale: Tale) -> None:
     tale.live(lambda d: end_of_program(tale, d))
     tale.live(lambda d: tale.kill_after_line(d, "started ", within_s=0.8))
     gone = tale.recorded("json_extract(alert, '$.transition') = 'gone'")
-    ends = [(tale.incident, "gone", channel) for channel in CHANNELS]
+    known = {incident for incident, _, _ in tale.recorded("1")}  # a receiver may not have heard of it yet
+    ends = [(incident, "gone", channel) for incident in known for channel in CHANNELS]
     unsent = tale.recorded("state = 'pending'") if gone else ends
     tale.live(lambda d: last_life(d, unsent))
 
