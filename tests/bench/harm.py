@@ -49,7 +49,7 @@ RATE_PER_S = 100
 WARM_S = 5.0
 WINDOW_S = 20.0
 ROUNDS = 4
-OPTIONS = EvidenceOptions(cooldown_s=0.0, timeout_s=30.0)
+OPTIONS = EvidenceOptions(cooldown_s=0.0, timeout_s=30.0, disk_budget_bytes=5_000_000_000)
 RUNTIMES = {
     "python": (sys.executable, "python.py"),
     "node": ("node", "node.js"),
