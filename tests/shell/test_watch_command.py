@@ -106,7 +106,7 @@ def test_it_ends_when_all_have_ended(child: LeakyChild) -> None:
         [True, False],
         [True, True],
     ]
-    assert clock.now().t_s - screen.shown[0][0].now.t_s == 20.0
+    assert clock.now().t_s - screen.shown[0][0].now.t_s == pytest.approx(20.0)
     live.close()
 
 
