@@ -121,3 +121,11 @@ def _home(environ: Mapping[str, str], uid: int) -> Path:
         raise StateError(
             f"state directory: user {uid} has no home directory; set state_dir or STATE_DIRECTORY"
         ) from None
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user; "#" and the number of one without."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"

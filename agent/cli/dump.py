@@ -94,15 +94,9 @@ def _default_folder() -> Path:
     statedir.create(state)
     folder = state / FOLDER
     if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
-        raise statedir.StateError(f"{folder} belongs to {_owner(folder)}: become that user")
+        owner = statedir.user_name(folder.stat().st_uid)
+        raise statedir.StateError(f"{folder} belongs to {owner}: become that user")
     return folder
-
-
-def _owner(folder: Path) -> str:
-    try:
-        return folder.owner()
-    except KeyError:
-        return f"user {folder.stat().st_uid}"
 
 
 def _json(process: Process, evidence: Evidence) -> str:

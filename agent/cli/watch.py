@@ -17,13 +17,15 @@ from agent.units import parse_duration
 from agent.watch.discovery import Discovery
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from agent.clock import Clock
     from agent.model import Process
 
 NO_SUCH_PROCESS = 2
 LEAST_INTERVAL_S = 0.1
+LOOK_EVERY_S = 1.0
+"""Between two looks whether it is to end."""
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
@@ -35,10 +37,6 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
     if seconds < LEAST_INTERVAL_S:
         raise click.BadParameter(f'expected a duration of at least 100ms such as "1s", found "{text}"')
     return seconds
-
-
-LOOK_EVERY_S = 1.0
-"""Between two looks whether it is to end."""
 
 
 @click.command("watch")
@@ -64,14 +62,14 @@ def command(pids: tuple[int, ...], interval: float, count: int | None, *, as_jso
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        follow(live, screen, clock, interval, count, stop)
+        follow(live, screen, clock, interval, count, lambda: stop.asked)
     except KeyboardInterrupt:
         pass
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         screen.close()
         live.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Stop:
@@ -91,24 +89,21 @@ def follow(
     clock: Clock,
     interval_s: float,
     count: int | None,
-    stop: _Stop | None = None,
+    stopped: Callable[[], bool] = bool,
 ) -> None:
-    """Poll and show until all have ended, or `count` times."""
+    """Poll and show until all have ended, or `count` times, or it is to stop."""
     never, polls = threading.Event(), 0
     due_t_s = clock.now().t_s
-    while True:
+    while not stopped():
         screen.show(live.poll(clock.now()))
         polls += 1
         if live.ended or polls == count:
             return
         now_t_s = clock.now().t_s
         due_t_s = max(due_t_s + interval_s, now_t_s)
-        while stop and not stop.asked and due_t_s - now_t_s > LOOK_EVERY_S:
-            clock.wait(never, LOOK_EVERY_S)
+        while not stopped() and now_t_s < due_t_s:
+            clock.wait(never, min(LOOK_EVERY_S, due_t_s - now_t_s))
             now_t_s = clock.now().t_s
-        if stop and stop.asked:
-            return
-        clock.wait(never, due_t_s - now_t_s)
 
 
 def screen_for(stream: TextIO, *, as_json: bool) -> Screen:

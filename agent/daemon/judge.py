@@ -14,7 +14,7 @@ from agent.daemon.table import Line, Table
 from agent.detect import thresholds as plain
 from agent.detect.kind import MEMORY, RUNTIME, THREADS, Naming
 from agent.detect.leak import Finding, LeakDetector, gravest
-from agent.detect.series import Series
+from agent.detect.series import Cohort, Series
 from agent.detect.verdict import growth_verdict, limit_verdict
 from agent.history.rings import Rings
 from agent.model import Disproof, Reason, State, Subject
@@ -86,7 +86,7 @@ class Judge:
         self._stale = True
         """The plain limits are to be held against everybody."""
         self._moving_at = (-1, -1, -1)
-        self._moving_series: Sequence[Series] = ()
+        self._moving_cohort = Cohort(())
         self._naming = Naming()
         self._disproofs = Disproofs()
         self._makeup = makeup
@@ -165,7 +165,7 @@ class Judge:
             self._limit(one)
             if one.collections:
                 self._collecting.add(one.key)
-        self._detector.judge(completed, self._moving(), t_s)
+        self._detector.judge_cohort(completed, self._moving(), t_s)
         self._grow_fast(completed, t_s)
         return completed
 
@@ -199,20 +199,22 @@ class Judge:
         near = math.inf if limit is None else limits.heap_percent * limit.limit_bytes / 100.0
         return Line(self._tracked[watched.key].slots, _values(watched), near)
 
-    def _moving(self) -> Sequence[Series]:
+    def _moving(self) -> Cohort:
         """Return the series that may leak and have ever moved; what rests does not grow."""
         state = (self._table.version, self.rings.woken, self._changed)
         if state != self._moving_at:
             mask = self.rings.moving(self._table.slots)
             rows = np.flatnonzero(mask.any(axis=1))
             self._moving_at = state
-            self._moving_series = [
-                one
-                for row in rows.tolist()
-                for name, one in self._tracked[self._table.watched[row].key].series.items()
-                if name != LOAD and mask[row, SERIES.index(name)]
-            ]
-        return self._moving_series
+            self._moving_cohort = Cohort(
+                [
+                    one
+                    for row in rows.tolist()
+                    for name, one in self._tracked[self._table.watched[row].key].series.items()
+                    if name != LOAD and mask[row, SERIES.index(name)]
+                ]
+            )
+        return self._moving_cohort
 
     def _grow_fast(self, completed: Sequence[int], t_s: float) -> None:
         """Hold the plain limits of growth against what has just been completed."""

@@ -47,8 +47,9 @@ class Look:
     @classmethod
     def at(cls, rings: Rings, level: int, series: Sequence[Series], t_s: float) -> Look:
         """Look at all the series given."""
-        window = rings.window(level, _slots(series))
-        rows = floors.judged_floors(window, _births(series), t_s, _collected_t_s(series))
+        cohort = Cohort(series)
+        window = rings.window(level, cohort.slots)
+        rows = floors.judged_floors(window, cohort.births_t_s, t_s, cohort.collected_t_s)
         rows, unloaded = load.without(rings, level, series, rows)
         return cls(rings, level, series, t_s, window, rows, growth.find_rise(rows), unloaded)
 
@@ -57,14 +58,13 @@ class Look:
         cls, rings: Rings, level: int, cohort: Cohort, t_s: float, min_rate_bytes_per_hour: float
     ) -> Look | None:
         """Look at those that grow notably and out of their noise; the others cost little. None: nobody."""
-        series, slots, counts = cohort.series, cohort.slots, cohort.counts
         if not load.reaches(rings, level):
-            near = np.flatnonzero(_may_stir(rings, level, slots, counts))
-            series, slots, counts = [series[k] for k in near.tolist()], slots[near], counts[near]
+            cohort = cohort.of(np.flatnonzero(_may_stir(rings, level, cohort)))
+        series, counts = cohort.series, cohort.counts
         if not series:
             return None
-        window = rings.window(level, slots)
-        rows = floors.judged_floors(window, _births(series), t_s, _collected_t_s(series))
+        window = rings.window(level, cohort.slots)
+        rows = floors.judged_floors(window, cohort.births_t_s, t_s, cohort.collected_t_s)
         rows, unloaded = load.without(rings, level, series, rows)
         stirring = np.flatnonzero(_stirring(rows, counts))
         if not len(stirring):
@@ -211,11 +211,6 @@ def _births(series: Sequence[Series]) -> Floats:
     return np.array([one.birth_t_s for one in series], dtype=np.float64)
 
 
-def _collected_t_s(series: Sequence[Series]) -> Floats:
-    """Return until when growth was shown to be no leak; minus infinity where nothing has shown it."""
-    return np.array([-np.inf if one.uncollected is None else one.uncollected.until_t_s for one in series])
-
-
 def _uncollected_peaks(series: Sequence[Series]) -> Floats:
     return np.array([-np.inf if one.uncollected is None else one.uncollected.peak for one in series])
 
@@ -232,13 +227,13 @@ def _without_uncollected(past: Past, series: Sequence[Series]) -> Past:
     if not any(known):
         return past
     since = np.array([np.inf if one is None else one.since_t_s for one in known])
-    return floors.without(past, since, _collected_t_s(series))
+    return floors.without(past, since, Cohort(series).collected_t_s)
 
 
-def _may_stir(rings: Rings, level: int, slots: Ints, counts: Bools) -> Bools:
+def _may_stir(rings: Rings, level: int, cohort: Cohort) -> Bools:
     """Return of which series `_stirring` may be true, start-up and all; it costs a fraction of a window."""
-    lowest, newest = rings.range(level, slots, NEWEST_BLOCKS)
-    return np.asarray(newest - lowest >= STIRRING_SHARE * _least_growth(counts))
+    lowest, newest = rings.range(level, cohort.slots, NEWEST_BLOCKS)
+    return np.asarray(newest - lowest >= STIRRING_SHARE * _least_growth(cohort.counts))
 
 
 def _least_growth(counts: Bools) -> Floats:

@@ -58,6 +58,7 @@ class Cohort:
         """Return some of them."""
         some = Cohort([self.series[row] for row in rows.tolist()])
         some.slots, some.counts = self.slots[rows], self.counts[rows]
+        some.births_t_s, some.collected_t_s = self.births_t_s[rows], self.collected_t_s[rows]
         return some
 
     @cached_property
@@ -69,6 +70,17 @@ class Cohort:
     def counts(self) -> NDArray[np.bool_]:
         """Which are no bytes."""
         return np.array([one.counts for one in self.series], dtype=np.bool_)
+
+    @cached_property
+    def births_t_s(self) -> NDArray[np.float64]:
+        """When each process started."""
+        return np.array([one.birth_t_s for one in self.series], dtype=np.float64)
+
+    @cached_property
+    def collected_t_s(self) -> NDArray[np.float64]:
+        """Until when growth was shown to be no leak; minus infinity where nothing has shown it."""
+        known = [one.uncollected for one in self.series]
+        return np.array([-np.inf if one is None else one.until_t_s for one in known])
 
     @cached_property
     def names(self) -> frozenset[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -149,7 +148,7 @@ def _owner(directory: Path) -> Iterator[Check]:
     """Tell that the service is another user, who may read less or more than the one who asks."""
     if not directory.exists() or directory.stat().st_uid == os.geteuid():
         return
-    owner, own = _user(directory.stat().st_uid), _user(os.geteuid())
+    owner, own = (statedir.user_name(uid) for uid in (directory.stat().st_uid, os.geteuid()))
     better = f"try: sudo -u {owner} leakwatch doctor"
     if directory.resolve().parent.name == PRIVATE:  # its number tells nothing outside of the service
         owner, better = "the user of the service", "how to ask as the service: docs/guide.md, Install"
@@ -170,13 +169,6 @@ def _room(place: Path, config: Config) -> Check:
         text = f"{text}: less than evidence may take (evidence.disk_budget {format_bytes(budget)})"
         return Check(STATE, "room", Grade.WARN, text, facts)
     return Check(STATE, "room", Grade.OK, f"{text}, evidence takes {format_bytes(budget)} at most", facts)
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"
 
 
 def _bind(address: Address) -> str | None:
