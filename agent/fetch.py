@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 65536
 _HTTP_PORT = 80
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER of no time (socket(7)): a server in mid-sentence learns at once that nobody listens any more."""
 
 
 class FetchError(Exception):
@@ -126,6 +129,7 @@ class _Deadline:
         self.expired.set()
         if self._line is not None:
             with suppress(OSError):
+                self._line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
                 self._line.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
