@@ -2,8 +2,9 @@
 
 At each level of the rings the best hinge (level, then a straight rise) is fitted to the floors. What is
 measured of the rise and of what was before it (`measures`) becomes features, one for each consideration, and
-these a calibrated probability (`probability`). The state follows from it and from how often people accept to
-be told of nothing (`options.DetectOptions.false_alarm_every_s`).
+these a calibrated probability (`probability`). What counts is how it held over the last part
+of the rise (`_held`). The state follows from it and from how often people accept to be told of nothing
+(`options.DetectOptions.false_alarm_every_s`).
 
 What it cannot see: a leak slower than `min_rate`, one hidden under load that varies more than it has leaked,
 and one that ends before it has lasted long enough. What it takes for a leak: a cache that fills
@@ -24,11 +25,11 @@ from agent.detect.probability import Model, model, probability, score_of
 from agent.detect.rate import rates
 from agent.detect.reasons import explain
 from agent.detect.series import Cohort
-from agent.detect.turns import Turns
+from agent.detect.turns import MOST_SUSPECT, Turns
 from agent.model import Estimate, Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,6 +53,8 @@ class Finding:
     t_s: float
     state: State
     """SOUND, SUSPECT or WARNING; urgency is judged elsewhere."""
+    score: float
+    """The log odds that the process leaks, as they held lately."""
     probability: float
     """How likely it is that the process leaks."""
     sure: bool
@@ -119,16 +122,20 @@ class LeakDetector:
 
     def _judge(self, level: int, due: Cohort, t_s: float) -> None:
         """Judge a level of those whose turn it is."""
-        for slot in self._found.keys() & due.names if self._found else ():
-            self._found[slot].pop(level, None)
+        before = {slot: self._found[slot].pop(level, None) for slot in self._found.keys() & due.names}
+        looked = self._turns.looked(level, due.slots)
         self._turns.wait(level, due.slots)
         look = Look.at_rising(self._rings, level, due, t_s, self._options.min_rate_bytes_per_hour)
         if look is not None:
             self._turns.wait(level, look.slots, look.rise.blocks)
-            self._keep(level, look)
+            known = {slot: before.get(slot) for slot in due.slots[looked].tolist()}
+            self._keep(level, look, known)
 
-    def _keep(self, level: int, look: Look) -> None:
-        """Keep what a look finds of those that may be suspect; whoever cannot be costs no more."""
+    def _keep(self, level: int, look: Look, known: Mapping[int, Finding | None]) -> None:
+        """Keep what a look finds of those that may be suspect; whoever cannot be costs no more.
+
+        `known` are those that were looked at before, with what was found.
+        """
         form = look.shape()
         hopeful = np.flatnonzero(self._model.bound(form) >= self._borders.suspect)
         if not len(hopeful):
@@ -139,12 +146,27 @@ class LeakDetector:
         grave = np.flatnonzero(scores >= self._borders.suspect)
         if not len(grave):
             return
-        look = look.of(grave)
-        self._turns.at_once(level, look.slots)
-        for one, finding in zip(
-            look.series, self._findings(look, measures.of(grave), scores[grave]), strict=True
-        ):
+        look, measures = look.of(grave), measures.of(grave)
+        self._turns.soon(level, look.slots, look.rise.blocks)
+        scores = self._held(look, measures, scores[grave], known)
+        for one, finding in zip(look.series, self._findings(look, measures, scores), strict=True):
             self._found.setdefault(one.slot, {})[level] = finding
+
+    def _held(
+        self, look: Look, measures: Measures, scores: Floats, known: Mapping[int, Finding | None]
+    ) -> Floats:
+        """Return the scores as they held: their mean with exponentially less weight the longer ago they were.
+
+        A rise that comes to rest looks like a leak for a moment on its way. Who was no suspect had its
+        border; who was never looked at is judged by what is seen now.
+        """
+        start = (self._borders.suspect, look.t_s - look.window.block_s)
+        found = [known.get(one.slot) for one in look.series]
+        last = np.array([start if one is None else (one.score, one.t_s) for one in found])
+        new = np.array([one.slot not in known for one in look.series])
+        share = np.where(measures.settled, rules.HELD_AFTER_QUIET, rules.HELD_FROM_START)
+        part = 1.0 - np.exp((last[:, 1] - look.t_s) / (share * measures.shape.lasted_s))
+        return np.where(new, scores, last[:, 0] + part * (scores - last[:, 0]))
 
     @property
     def slots(self) -> list[int]:
@@ -156,7 +178,7 @@ class LeakDetector:
         found = self._found.get(slot)
         if not found:
             return None
-        valid = [f for f in found.values() if t_s - f.t_s <= 2 * f.block_s]
+        valid = [f for f in found.values() if t_s - f.t_s <= (MOST_SUSPECT + 1) * f.block_s]
         return gravest(valid)
 
     def explain(self, one: Series, t_s: float) -> Finding | None:
@@ -184,6 +206,7 @@ class LeakDetector:
             Finding(
                 t_s=look.t_s,
                 state=self._borders.state(float(scores[k])) if notable[k] else State.SOUND,
+                score=float(scores[k]),
                 probability=float(chances[k]),
                 sure=bool(scores[k] >= self._borders.sure),
                 rate=rate.estimate(k, per_hour),

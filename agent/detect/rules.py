@@ -89,6 +89,11 @@ QUIET_SLOPE = 0.25
 MIN_QUIET_BLOCKS = 4
 """Fewer blocks do not show whether they rise: a single long one within a rise is near its base, too."""
 
+HELD_AFTER_QUIET = 1 / 8
+"""What counts is the score as it held lately: over this share of a rise after a quiet time, ..."""
+HELD_FROM_START = 1 / 25
+"""... and over this one of growth from the start, which was long enough to wait for."""
+
 MIN_GROWTH_BYTES = 1.5e6
 """Smaller growth is nothing that anybody would be woken for."""
 MIN_GROWTH_COUNT = 8.0

@@ -1,4 +1,4 @@
-"""Whose turn it is to be looked at: a rise again when it may be an eighth longer, a suspect at each block."""
+"""Whose turn it is to be looked at: a rise again when it may be an eighth longer, a suspect sooner."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.intp]
     Blocks = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
 
 SHARE = 8
 """What is no leak yet can be one when it has lasted an eighth longer, hardly sooner."""
@@ -25,6 +26,10 @@ FINE_S = rules.MIN_RISE_S / SHARE
 """... that are so short: in a long one, a rise of few blocks may be all that a collector lets be seen, ..."""
 MOST = 4
 """... so there none waits for more than this."""
+SUSPECT_SHARE = 32
+"""A suspect is looked at when its rise has lasted by this part longer, ..."""
+MOST_SUSPECT = 4
+"""... and waits for no more blocks than these."""
 
 
 class Turns:
@@ -49,9 +54,14 @@ class Turns:
         most = MOST_FINE if block_s <= FINE_S else MOST
         self._of(level)[slots] = self._rings.newest(level) + np.clip(np.rint(eighth), 1, most)
 
-    def at_once(self, level: int, slots: Ints) -> None:
-        """Look at these series at the next block."""
-        self._of(level)[slots] = 0
+    def soon(self, level: int, slots: Ints, blocks: Ints) -> None:
+        """Look at these suspects soon, whose rises have lasted so many blocks."""
+        part = np.clip(blocks // SUSPECT_SHARE, 1, MOST_SUSPECT)
+        self._of(level)[slots] = self._rings.newest(level) + part
+
+    def looked(self, level: int, slots: Ints) -> Bools:
+        """Return which of these series were looked at before."""
+        return np.asarray(self._of(level)[slots] > 0)
 
     def forget(self, slot: int) -> None:
         """Let go of a slot that is closed."""

@@ -25,6 +25,7 @@ from series import (
     white,
 )
 
+from agent.detect import rules
 from agent.detect.leak import LeakDetector
 from agent.detect.options import DetectOptions, Thresholds
 from agent.detect.series import Series
@@ -140,7 +141,7 @@ def test_steps_declines_and_slowing_growth_are_never_leaks() -> None:
 
 
 def test_leaking_threads_are_found_and_a_pool_that_fills_is_not() -> None:
-    age_s = polls(4.0)
+    age_s = polls(4.2)
     rng = np.random.default_rng(3)
     busy = 40.0 + rng.integers(-2, 3, len(age_s))
     leaked = np.floor(ramp(age_s, 10, onset_s=2 * HOUR_S) / MB)
@@ -148,8 +149,26 @@ def test_leaking_threads_are_found_and_a_pool_that_fills_is_not() -> None:
     told = tell([40.0 + leaked, busy + leaked, busy, pool], counts=True, finest=2)
     first_s = told.first_s(told.detector, State.WARNING)
 
-    assert max(first_s[:2]) <= 3.9 * HOUR_S
+    assert max(first_s[:2]) <= 4.0 * HOUR_S
     assert first_s[2:] == [np.inf, np.inf]
+
+
+def test_a_rise_that_rests_as_soon_as_it_looks_like_a_leak_is_told_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    age_s, onset_s = polls(6.0), 4 * HOUR_S
+    noise = white(len(age_s), 0.3 * MB, seed=4)
+    endless = BASE + ramp(age_s, 40, onset_s=onset_s) + noise
+    held = tell([endless])
+    with monkeypatch.context() as at_once:
+        at_once.setattr(rules, "HELD_AFTER_QUIET", 1e-6)
+        hasty = tell([endless])
+        seen_s = hasty.first_s(hasty.detector, State.WARNING)[0]
+        resting = BASE + ramp(np.minimum(age_s, seen_s), 40, onset_s=onset_s) + noise
+        assert tell([resting]).worst == [State.WARNING]
+
+    assert tell([resting]).worst == [State.SUSPECT]
+    assert seen_s < held.first_s(held.detector, State.WARNING)[0] < onset_s + 1.3 * (seen_s - onset_s)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from agent.detect import rules
 from agent.detect.series import Cohort, Series
-from agent.detect.turns import MOST, MOST_FINE, Turns
+from agent.detect.turns import MOST, MOST_FINE, MOST_SUSPECT, Turns
 from agent.history.rings import Rings
 
 BASE_S = 10.0
@@ -73,12 +73,23 @@ def test_only_those_that_wait_are_left_out(watched: Watched) -> None:
     assert [one.slot for one in due.series] == [1]
 
 
-def test_a_suspect_is_looked_at_at_the_next_block(watched: Watched) -> None:
+@pytest.mark.parametrize("blocks", [8, 31, 64, 100, 127])
+def test_a_suspect_waits_for_a_small_part_of_what_it_has_lasted(watched: Watched, blocks: int) -> None:
     watched.turns.wait(0, watched.slots)
-    watched.turns.at_once(0, watched.slots[1:])
+    watched.turns.soon(0, watched.slots[1:], np.array([blocks]))
 
-    assert watched.turns.due(0, watched.cohort).slots.tolist() == [1]
-    assert watched.first_due(0, 1) == 1
+    waited = watched.first_due(0, 1)
+
+    assert waited == 1 or waited <= min(MOST_SUSPECT, blocks / 32)
+
+
+def test_who_was_looked_at_is_known_until_everybody_is_looked_at_anew(watched: Watched) -> None:
+    watched.turns.wait(0, watched.slots[:1])
+
+    assert watched.turns.looked(0, watched.slots).tolist() == [True, False]
+    assert watched.turns.looked(COARSE, watched.slots).tolist() == [False, False]
+    watched.turns.clear()
+    assert watched.turns.looked(0, watched.slots).tolist() == [False, False]
 
 
 def test_each_level_has_turns_of_its_own(watched: Watched) -> None:

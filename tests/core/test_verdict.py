@@ -22,6 +22,7 @@ def finding(state: State, *, sure: bool = True, standing: Estimate | None = None
     return Finding(
         t_s=NOW_S,
         state=state,
+        score=2.2,
         probability=0.9,
         sure=sure,
         rate=Estimate(20e6, 18e6, 22e6),
