@@ -3,6 +3,8 @@
 One story of a leak (opened, critical, ended) is told by seven lives of the daemon on one state directory.
 All but the last are killed at moments that LEAKWATCH_KILL_SEED decides: in the middle of the growth, just
 after an alert was recorded, while a receiver has an alert and has not answered, while evidence is taken.
+The clock runs so fast that a busy machine may let a message wait for what is a minute there: a later one
+tells it then.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ BYTES_PER_HOUR = 700e6
 SCRIPT = "leaky_flask_like.py"
 SERVICE = Path(own_name(SCRIPT)).stem
 CHANNELS = ("slack", "sentry", "pagerduty")
+STORY = {"opened": rf"{SERVICE} exceeds", "worsened": "Now critical: ", "gone": "Gone after "}
+"""The transitions in their order, and how Slack hears of each."""
 
 
 @dataclass(slots=True)
@@ -79,6 +83,10 @@ class Tale:
             rows = state.execute(f"SELECT alert, channel FROM deliveries WHERE {where}").fetchall()  # noqa: S608 - ours
         alerts = [(json.loads(text), channel) for text, channel in rows]
         return [(a["incident_id"], a["transition"], c) for a, c in alerts if a["service"] == SERVICE]
+
+    def sent(self, channel: str) -> list[str]:
+        """Return the transitions that a channel took, in order; a later one tells what had to wait."""
+        return [t for _, t, c in self.recorded("state = 'sent' ORDER BY sequence") if c == channel]
 
     @property
     def incident(self) -> str:
@@ -139,14 +147,20 @@ def told_once(messages: list[Any]) -> list[Any]:
     return [m for at, m in enumerate(messages) if m not in messages[:at]]
 
 
-def test_sentry_hears_the_whole_story_of_one_incident(tale: Tale) -> None:
-    events = tale.endpoints.events(SERVICE)
-    story = told_once([(e.tags["transition"], e.tags["severity"]) for e in events])
+def test_the_whole_story_of_one_incident_is_recorded(tale: Tale) -> None:
+    story = told_once([transition for _, transition, _ in tale.recorded("1 ORDER BY sequence")])
 
-    assert story in (
-        [("opened", "warning"), ("worsened", "critical"), ("gone", "critical")],
-        [("opened", "critical"), ("gone", "critical")],
-    )
+    assert story in (["opened", "worsened", "gone"], ["opened", "gone"])
+    assert all(tale.sent(channel)[-1] == "gone" for channel in CHANNELS)
+
+
+def test_sentry_hears_the_story(tale: Tale) -> None:
+    events = tale.endpoints.events(SERVICE)
+    story = told_once([e.tags["transition"] for e in events])
+
+    assert [t for t in STORY if t in story] == story  # refused attempts are in it, too
+    assert set(tale.sent("sentry")) <= set(story)
+    assert events[-1].tags["severity"] == "critical"
     assert {tuple(e.body["fingerprint"]) for e in events} == {("leakwatch", SERVICE, "heap")}
     assert len({e.tags["incident"] for e in events}) == 1
 
@@ -158,22 +172,24 @@ def test_a_repeat_at_sentry_has_the_event_id_of_the_first(tale: Tale) -> None:
 
 
 def test_slack_hears_the_same_story(tale: Tale) -> None:
-    story = told_once([e.tags["transition"] for e in tale.endpoints.events(SERVICE)])
-    words = {"opened": rf"{SERVICE} exceeds", "worsened": "Now critical: ", "gone": "Gone after "}
     texts = told_once([m["text"] for m in tale.endpoints.messages(SERVICE)])
+    story = [t for text in texts for t, words in STORY.items() if re.match(words, text)]
 
-    assert [t for t, text in zip(story, texts, strict=True) if re.match(words[t], text)] == story
+    assert len(story) == len(texts)
+    assert [t for t in STORY if t in story] == told_once(story)
+    assert set(tale.sent("slack")) <= set(story)
 
 
 def test_pagerduty_is_triggered_and_resolved_under_one_key(tale: Tale) -> None:
     pages = tale.endpoints.pages(f"leakwatch-{tale.incident}")
+    triggered = ["trigger"] if set(tale.sent("pagerduty")) & {"opened", "worsened"} else []
 
-    assert told_once([p["event_action"] for p in pages]) == ["trigger", "resolve"]
-    assert {p["payload"]["component"] for p in pages if "payload" in p} == {SERVICE}
+    assert told_once([p["event_action"] for p in pages]) in (["trigger", "resolve"], [*triggered, "resolve"])
+    assert {p["payload"]["component"] for p in pages if "payload" in p} <= {SERVICE}
 
 
 def test_nothing_is_left_undelivered(tale: Tale) -> None:
-    assert tale.recorded("state != 'sent'") == []
+    assert tale.recorded("state NOT IN ('sent', 'merged')") == []
 
 
 def test_what_was_marked_as_delivered_is_never_sent_again(tale: Tale) -> None:
