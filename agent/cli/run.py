@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent import logs, statedir
+from agent import logs, malloc, statedir
 from agent.bootstrap import Setting, build, log_start
 from agent.clock import SystemClock
 from agent.config import DEFAULT_PATH, Config, ConfigError, default_config, load
@@ -101,6 +101,7 @@ def _rehearsed_until(directory: Path) -> Instant | None:
 
 
 def _run(setting: Setting) -> None:
+    malloc.one_arena()
     with ExitStack() as stack:
         asked_to_stop = _handle_signals_while_starting()
         log_start(setting)

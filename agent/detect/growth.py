@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.history.rings import BLOCKS
 from agent.median import median
 from agent.model import Estimate
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.intp]
+    Smalls = NDArray[np.int16]
     Bools = NDArray[np.bool_]
 
 MIN_RISE_BLOCKS = 8
@@ -193,7 +193,8 @@ def theil_sen(values: Floats) -> Estimate:
     return Estimate(middle, float(low), float(high))
 
 
-@lru_cache(maxsize=BLOCKS)
-def _pairs(count: int) -> tuple[Ints, Ints]:
+@lru_cache(maxsize=16)
+def _pairs(count: int) -> tuple[Smalls, Smalls]:
     """Return both positions of every pair; the same few counts come again and again."""
-    return np.triu_indices(count, 1)
+    a, b = np.triu_indices(count, 1)
+    return a.astype(np.int16), b.astype(np.int16)

@@ -50,10 +50,18 @@ LEAST_ERROR = 0.005
 
 
 def _polynomials() -> Floats:
-    """Return the discrete orthonormal polynomials of degree 2 to 7 over the parts, shape (parts, 6)."""
+    """Return the discrete orthonormal polynomials of degree 2 to 7 over the parts, shape (parts, 6).
+
+    By Gram and Schmidt: the first call of LAPACK takes a megabyte, which a host at rest never needs.
+    """
+    found: list[Floats] = []
     at = np.linspace(-1.0, 1.0, PARTS)
-    basis, _ = np.linalg.qr(np.vander(at, PARTS, increasing=True))
-    return np.asarray(basis[:, 2:], dtype=np.float64)
+    for degree in range(PARTS):
+        left = at**degree
+        for other in found * 2:  # once more takes out what rounding left
+            left = left - (left * other).sum() * other
+        found.append(left / np.sqrt((left**2).sum()))
+    return np.stack(found[2:], axis=1)
 
 
 _BASIS = _polynomials()

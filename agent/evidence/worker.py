@@ -8,6 +8,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent import malloc
 from agent.consent import Consent
 from agent.evidence.source import Tier
 from agent.logs import log_event
@@ -111,6 +112,7 @@ class CaptureWorker:
     def _run(self) -> None:
         while (work := self._next()) is not None:
             work()
+            malloc.give_back()  # what a capture reads is many times what the daemon needs otherwise
 
     def _next(self) -> Callable[[], None] | None:
         """Return what to do next; None when it is time to stop."""
