@@ -240,6 +240,24 @@ def test_a_main_thread_that_waits_for_ever_is_no_obstacle(shop: Planted, tmp_pat
     assert evidence.missing == ()
 
 
+RESTLESS = """
+import time
+print("ready", flush=True)
+while True:
+    sum(range(20_000))
+    time.sleep(0.0003)
+"""
+"""It waits when it is looked at and works when it is stopped, or the other way round."""
+
+
+def test_a_program_that_hardly_ever_waits_is_looked_at_until_it_does() -> None:
+    with Planted([sys.executable, "-c", RESTLESS]) as program:
+        needs_injection(program)
+        with HeldProcess(program.process.key) as held:
+            for _ in range(10):
+                inject.run("objects", held, "collect", TIMEOUT_S)
+
+
 @pytest.mark.parametrize("interpreter", ["python3.14", "python3.15"])
 @pytest.mark.parametrize("switch", [["-X", "disable-remote-debug"], []], ids=["option", "variable"])
 def test_what_its_owner_has_switched_off_stays_so(interpreter: str, switch: list[str]) -> None:

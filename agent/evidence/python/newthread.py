@@ -140,12 +140,28 @@ def _threads(held: HeldProcess) -> frozenset[str]:
 
 
 def _start(held: HeldProcess, mem: Memory, place: Place, line: str) -> Started:
+    """Let the thread that waits in the most harmless way do it: threads that work are looked at again."""
+    pause = threading.Event()
+    for _ in range(LOOKS):
+        found = _waiting_threads(held)
+        started = _start_by(min(found)[1], held, mem, place, line) if found else None
+        if started is not None:
+            return started
+        pause.wait(LOOK_INTERVAL_S)
+    raise SourceError("no thread waits where it may be disturbed")
+
+
+def _start_by(tid: int, held: HeldProcess, mem: Memory, place: Place, line: str) -> Started | None:
+    """Let one thread do it; None where it has gone on or has ended meanwhile, and nothing was done."""
     text = line.encode("ascii") + b"\0"
-    tid, threads = _waiting_thread(held), _threads(held)
-    with tracing.stopped(tid) as thread:
+    threads = _threads(held)
+    with suppress(ProcessLookupError), tracing.stopped(tid) as thread:
         held.check()
         registers = thread.registers()
-        resume, result = _resume(mem, registers)
+        waits = _resume(mem, registers)
+        if waits is None:
+            return None
+        resume, result = waits
         code = _code(place.functions, resume, text)
         if len(code) > _SLACK_BYTES or any(mem.read(place.room, len(code))):
             raise SourceError("no room for a few instructions")
@@ -153,26 +169,16 @@ def _start(held: HeldProcess, mem: Memory, place: Place, line: str) -> Started:
         registers |= {"rip": place.room, "rax": result, "orig_rax": -1}
         thread.set_registers(registers)
         return Started(place.room, len(code), tid, registers["rsp"], threads)
+    return None
 
 
-def _resume(mem: Memory, registers: dict[str, int]) -> tuple[int, int]:
-    """Return where the thread goes on afterwards, and with what in rax."""
+def _resume(mem: Memory, registers: dict[str, int]) -> tuple[int, int] | None:
+    """Return where the thread goes on afterwards, and with what in rax; None where it does not wait."""
     at, number = registers["rip"], registers["orig_rax"]
     if mem.read(at - 2, 2) != _SYSCALL or number not in _WAITS:
-        raise SourceError("no thread waits where it may be disturbed")
+        return None
     code = (1 << 64) - registers["rax"]
     return (at - 2, number) if code in _RESTARTED else (at, registers["rax"])
-
-
-def _waiting_thread(held: HeldProcess) -> int:
-    """Return the thread that waits in the most harmless way; it is looked for a few times."""
-    pause = threading.Event()
-    for _ in range(LOOKS):
-        found = _waiting_threads(held)
-        if found:
-            return min(found)[1]
-        pause.wait(LOOK_INTERVAL_S)
-    raise SourceError("no thread waits where it may be disturbed")
 
 
 def _waiting_threads(held: HeldProcess) -> list[tuple[int, int]]:
