@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -22,6 +24,9 @@ KILL_WAIT_S = 1.0
 """A killed tool that hangs in the kernel is left behind after this."""
 NICENESS = 10
 """Who is looked at runs first where both want the same core (setpriority(2)): a tool gets a tenth of it."""
+STOP_LOOKS = 3
+STOP_LOOK_S = 0.005
+"""A stop that has begun is complete before so many looks in such distances are over."""
 
 _ENVIRONMENT = {"LC_ALL": "C", "PYTHONDONTWRITEBYTECODE": "1"}
 """The bound on what is written would cut off the compiled modules that a tool in Python leaves behind."""
@@ -79,8 +84,24 @@ def left_running(held: HeldProcess) -> Iterator[None]:
         yield
     finally:
         with suppress(ProcessGoneError, ProcessLookupError, PermissionError):
-            if not stopped_before and held.check().stopped:
-                os.kill(held.key.pid, signal.SIGCONT)
+            if not stopped_before:
+                _let_run(held)
+
+
+def _let_run(held: HeldProcess) -> None:
+    """Let a process run on that stands still or is about to: a stop takes effect a little later."""
+    pause = threading.Event()
+    for _ in range(STOP_LOOKS):
+        if held.check().stopped or _stop_is_pending(held):
+            os.kill(held.key.pid, signal.SIGCONT)
+            return
+        pause.wait(STOP_LOOK_S)
+
+
+def _stop_is_pending(held: HeldProcess) -> bool:
+    """Whether a SIGSTOP waits for the process (proc_pid_status(5)); SIGCONT takes it back."""
+    pending = re.findall(rb"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$", held.read("status"), re.MULTILINE)
+    return any(int(mask, 16) >> signal.SIGSTOP - 1 & 1 for mask in pending)
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], timeout_s: float, max_bytes: int) -> int:
