@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from agent import __version__
 from agent.alerts import channels as channel_kinds
+from agent.alerts.base import CHECK_IN_EVERY_S
 from agent.alerts.delivery import Deliverer
 from agent.alerts.heartbeat import HttpBeat
 from agent.alerts.outbox import Outbox
-from agent.alerts.sentry import SentryOptions
-from agent.alerts.sentry_checkins import CHECK_IN_EVERY_S, SentryCheckIns
 from agent.capture_helper.sources import sources_of
 from agent.clock import Clock
 from agent.config import Config, ConfigError, load
@@ -238,11 +237,11 @@ def _heartbeats(setting: Setting, daemon: Daemon) -> list[Heartbeat]:
 
 
 def _check_ins(setting: Setting, daemon: Daemon) -> list[Heartbeat]:
-    """Return the monitors of Sentry that miss us when we are gone."""
+    """Return the monitors of channels that miss us when we are gone."""
     clock, found = setting.clock, []
     for name, options in setting.config.live_channels.items():
-        if isinstance(options, SentryOptions) and options.monitor:
-            beat = SentryCheckIns(options, channel_kinds.http_client(options.http, clock))
+        beat = options.check_ins(lambda http: channel_kinds.http_client(http, clock))
+        if beat is not None:
             found.append(Heartbeat(f"check-in-{name}", beat, CHECK_IN_EVERY_S, daemon.view, clock))
     return found
 

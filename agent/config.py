@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from agent.alerts.channels import CHANNEL_OPTIONS, ChannelOptions
+from agent.alerts.base import ChannelOptions
+from agent.alerts.channels import CHANNEL_OPTIONS
 from agent.alerts.heartbeat import HeartbeatOptions
 from agent.alerts.options import Route
 from agent.alerts.runbook import LinkOptions

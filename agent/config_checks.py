@@ -7,10 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.alerts.alertmanager import AlertmanagerOptions, problem_of
-from agent.alerts.apprise import UNKNOWN, AppriseOptions, address_problem
+from agent.alerts.base import ChannelOptions
 from agent.alerts.options import HttpOptions, Route
-from agent.alerts.slack import SlackOptions
 from agent.decode.encode import write_percent, write_rate
 from agent.decode.problems import nearest, sentence, shown_key
 from agent.decode.schema import keys_of, one_of
@@ -42,6 +40,8 @@ def check_parts(walk: Walk, channel_lines: dict[str, int] | None) -> None:
         check = _PART_CHECKS.get(type(located.value))
         if check is not None:
             check(walk, located)
+        if isinstance(located.value, ChannelOptions):
+            _channel(walk, located)
     _own_names(walk)
     state_dir = walk.located.get(("state_dir",))
     if state_dir is not None and not state_dir.value.startswith(("/", "~/")):
@@ -74,7 +74,7 @@ def off_channels(walk: Walk) -> dict[str, str]:
         if len(path) != 2 or path[0] != "channels":  # noqa: PLR2004 - channels.NAME
             continue
         kind: type = type(located.value)
-        alternatives = getattr(kind, "ALTERNATIVES", ())
+        alternatives = located.value.ALTERNATIVES
         for key in keys_of(kind).values():
             value = getattr(located.value, key.attribute)
             needed = key.required or (key.name in alternatives and _is_given(walk, path, key))
@@ -224,14 +224,11 @@ def _route(walk: Walk, located: Located) -> None:
             _refuse(walk, located, key, 'quiet hours beside it (quiet: "22:00-07:00")', "none")
 
 
-def _apprise(walk: Walk, located: Located) -> None:
-    if not located.value.urls:
-        _refuse(walk, located, "urls", "at least one address", "none")
-    for at, url in enumerate(located.value.urls):
-        problem = address_problem(url) if url else None
-        if problem:
-            found = "another text (not shown)" if problem == UNKNOWN else "no such package"
-            _note(walk, (*located.place.path, "urls", at), sentence(problem, found))
+def _channel(walk: Walk, located: Located) -> None:
+    path, kind = located.place.path, located.value.__class__
+    keys = keys_of(kind)
+    for mistake in located.value.mistakes(lambda name: _is_given(walk, path, keys[name])):
+        _note(walk, (*path, *mistake.path), sentence(mistake.expected, mistake.found))
 
 
 def _http(walk: Walk, located: Located) -> None:
@@ -264,25 +261,7 @@ def _web(walk: Walk, located: Located) -> None:
     _refuse(walk, located, "token", expected, found)
 
 
-def _alertmanager(walk: Walk, located: Located) -> None:
-    problem = problem_of(located.value)
-    if problem is not None:
-        _refuse(walk, located, *problem)
-
-
-def _slack(walk: Walk, located: Located) -> None:
-    options: SlackOptions = located.value
-    keys = [keys_of(SlackOptions)[name] for name in SlackOptions.ALTERNATIVES]
-    both = options.webhook_url and options.token
-    if both or not any(_is_given(walk, located.place.path, key) for key in keys):
-        found = "both" if both else "nothing"
-        _refuse(walk, located, "webhook_url", "either webhook_url, or token and channel", found)
-    elif options.token and not options.channel:
-        _refuse(walk, located, "channel", "the channel that the bot posts to", "nothing")
-
-
 _PART_CHECKS: dict[type, Callable[[Walk, Located], None]] = {
-    AppriseOptions: _apprise,
     Match: _match,
     Thresholds: _thresholds,
     WatchEntry: _entry,
@@ -290,6 +269,4 @@ _PART_CHECKS: dict[type, Callable[[Walk, Located], None]] = {
     HttpOptions: _http,
     EvidenceOptions: _timeout,
     WebOptions: _web,
-    AlertmanagerOptions: _alertmanager,
-    SlackOptions: _slack,
 }

@@ -26,8 +26,8 @@ from sentry_sdk.envelope import Envelope
 
 from agent.alerts.alertmanager import AlertmanagerOptions
 from agent.alerts.apprise import AppriseOptions
-from agent.alerts.base import Channel, DeliveryError
-from agent.alerts.channels import ChannelOptions, build, build_with
+from agent.alerts.base import Channel, ChannelOptions, DeliveryError
+from agent.alerts.channels import build
 from agent.alerts.command import CommandOptions
 from agent.alerts.datadog import DatadogOptions
 from agent.alerts.dogstatsd import MAX_EVENT_BYTES as MAX_DATADOG_BYTES
@@ -261,7 +261,7 @@ def made_of(name: str, options: ChannelOptions) -> Channel:
 def over(kind: str, port: HttpPort) -> Channel:
     """A channel whose requests a port of the test's own answers."""
     options = options_of(kind, "https://host.example", PATIENT)
-    return build_with(kind, options, Tools(FakeClock(), lambda _: port, MemoryNotes()))
+    return options.build(kind, Tools(FakeClock(), lambda _: port, MemoryNotes()))
 
 
 def failure(kind: str, url: str, http: HttpOptions = PATIENT) -> DeliveryError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.alerts.address import host_of, is_loopback, is_web_address, split_url
 from agent.alerts.answers import demand_success, scrubbed
-from agent.alerts.base import DeliveryError
+from agent.alerts.base import ChannelOptions, DeliveryError, Mistake
 from agent.alerts.options import HttpOptions
 from agent.alerts.wording import background, facts, first_line, links, next_step, sections
 from agent.logs import log_event
@@ -21,7 +21,7 @@ from agent.secret import Secret
 from agent.text import MAX_NAME_CHARS, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from agent.alerts.answers import HttpPort, Response
     from agent.alerts.tools import Tools
@@ -58,7 +58,7 @@ def _labels_problem(value: dict[str, str]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class AlertmanagerOptions:
+class AlertmanagerOptions(ChannelOptions):
     """Which Alertmanagers are told."""
 
     urls: tuple[str, ...] = option(describe="every peer of the cluster", check=_urls_problem)
@@ -76,12 +76,20 @@ class AlertmanagerOptions:
     )
     http: HttpOptions = option(factory=HttpOptions, describe="time-out, proxy and CA bundle")
 
+    def build(self, name: str, tools: Tools) -> AlertmanagerChannel:
+        """Return the channel."""
+        return AlertmanagerChannel(name, self, tools)
 
-def problem_of(options: AlertmanagerOptions) -> tuple[str, str, str] | None:
-    """Return the key, what is expected and what was found where urls, user, password and token do not fit.
+    def mistakes(self, given: Callable[[str], bool]) -> Iterator[Mistake]:  # noqa: ARG002 - an empty one is none
+        """Yield where urls, user, password and token do not fit."""
+        problem = _problem_of(self)
+        if problem is not None:
+            key, expected, found = problem
+            yield Mistake((key,), expected, found)
 
-    The words hold no part of an address: somebody may have written a password into it.
-    """
+
+def _problem_of(options: AlertmanagerOptions) -> tuple[str, str, str] | None:
+    # The words hold no part of an address: somebody may have written a password into it.
     if not all(is_web_address(url) for url in options.urls):
         return "urls", "http(s) URLs", "something else"
     if any("@" in split_url(url).netloc for url in options.urls):

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.alerts.apprise_sending import TIMEOUT_S, Sending
-from agent.alerts.base import DeliveryError
+from agent.alerts.base import ChannelOptions, DeliveryError, Mistake
 from agent.options import Duration, at_least, option
 from agent.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.alerts.base import Notes
+    from agent.alerts.tools import Tools
     from agent.model import Alert
 
 NOT_INSTALLED = "the package apprise, which pip install 'leakwatch[apprise]' adds"
@@ -23,7 +24,7 @@ _DIGEST_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class AppriseOptions:
+class AppriseOptions(ChannelOptions):
     """Where the messages go."""
 
     urls: tuple[Secret, ...] = option(
@@ -35,6 +36,20 @@ class AppriseOptions:
         describe="how long one address may take as a whole",
         check=at_least(1.0, "at least 1s"),
     )
+
+    def build(self, name: str, tools: Tools) -> AppriseChannel:
+        """Return the channel."""
+        return AppriseChannel(name, self, tools.notes)
+
+    def mistakes(self, given: Callable[[str], bool]) -> Iterator[Mistake]:  # noqa: ARG002 - its key is required
+        """Yield the addresses that Apprise does not know."""
+        if not self.urls:
+            yield Mistake(("urls",), "at least one address", "none")
+        for at, url in enumerate(self.urls):
+            problem = _address_problem(url) if url else None
+            if problem:
+                found = "another text (not shown)" if problem == UNKNOWN else "no such package"
+                yield Mistake(("urls", at), problem, found)
 
 
 class AppriseChannel:
@@ -77,7 +92,7 @@ class AppriseChannel:
             raise DeliveryError(_sentence(reasons, len(self._sendings)))
 
 
-def address_problem(url: Secret) -> str | None:
+def _address_problem(url: Secret) -> str | None:
     """Return what was expected instead of this address, or that Apprise is not installed."""
     if importlib.util.find_spec("apprise") is None:
         return NOT_INSTALLED

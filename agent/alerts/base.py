@@ -1,13 +1,16 @@
-"""The port that every channel fills: which alerts it wants, how one is sent, whether a failure can heal."""
+"""The port that every channel fills: what the file says of it, which alerts it wants, how one is sent."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from agent.model import Alert
+    from agent.alerts.answers import HttpPort
+    from agent.alerts.options import HttpOptions
+    from agent.alerts.tools import Tools
+    from agent.model import Alert, Instant
 
 
 class DeliveryError(Exception):
@@ -36,6 +39,47 @@ class Channel(Protocol):
 
         Raises DeliveryError.
         """
+
+
+CHECK_IN_EVERY_S = 60.0
+"""The shortest pace that a monitor of Sentry knows."""
+
+
+class Mistake(NamedTuple):
+    """What does not fit in the options of a channel, in words that hold no secret."""
+
+    path: tuple[str | int, ...]
+    """The key, and below it what the mistake is in."""
+    expected: str
+    found: str
+
+
+class ChannelOptions:
+    """What the file says of one channel: a frozen dataclass for each kind, beside its code."""
+
+    __slots__ = ()
+
+    ALTERNATIVES: ClassVar[tuple[str, ...]] = ()
+    """Exactly one of these secrets is needed; where all that are given are empty, the channel is off."""
+
+    def build(self, name: str, tools: Tools) -> Channel:
+        """Return the channel; nothing is sent or opened yet."""
+        raise NotImplementedError
+
+    def mistakes(self, given: Callable[[str], bool]) -> Iterable[Mistake]:  # noqa: ARG002 - for kinds that ask
+        """Return what does not fit between options that are sound each; `given` tells of keys of the file."""
+        return ()
+
+    def check_ins(self, http: Callable[[HttpOptions], HttpPort]) -> Beat | None:  # noqa: ARG002 - most have none
+        """Return a monitor there that misses us when we are gone."""
+        return None
+
+
+class Beat(Protocol):
+    """Where a heartbeat is told."""
+
+    def beat(self, now: Instant) -> None:
+        """Tell that all is well at this moment. Raises DeliveryError."""
 
 
 def takes_changes(channel: Channel | None) -> bool:

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from agent.alerts.base import DeliveryError
+from agent.alerts.base import ChannelOptions, DeliveryError
 from agent.alerts.message import delivery_id, document, encoded
 from agent.options import Duration, at_least, option
 from agent.text import one_line
@@ -19,6 +19,7 @@ from agent.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agent.alerts.tools import Tools
     from agent.model import Alert
 
 MAX_OUTPUT_BYTES = 8192
@@ -54,7 +55,7 @@ def _argv_problem(value: tuple[str, ...]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandOptions:
+class CommandOptions(ChannelOptions):
     """Which program is told, and how long it may take."""
 
     command: tuple[str, ...] = option(
@@ -66,6 +67,10 @@ class CommandOptions:
         describe="a program that takes longer is killed",
         check=at_least(0.1, "at least 100ms"),
     )
+
+    def build(self, name: str, tools: Tools) -> CommandChannel:  # noqa: ARG002 - it needs none
+        """Return the channel."""
+        return CommandChannel(name, self)
 
 
 class CommandChannel:

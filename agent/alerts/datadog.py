@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.alerts.base import DeliveryError
+from agent.alerts.base import ChannelOptions, DeliveryError
 from agent.alerts.datagrams import Datagrams, explain, parse_address
 from agent.alerts.dogstatsd import Event as DatadogEvent
 from agent.alerts.dogstatsd import ServiceCheck, check_line, event_line, packed, tag_list
@@ -19,6 +19,7 @@ from agent.text import MAX_NAME_CHARS, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from agent.alerts.tools import Tools
     from agent.clock import Clock
     from agent.model import Alert
 
@@ -49,7 +50,7 @@ def _tags_problem(value: dict[str, str]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class DatadogOptions:
+class DatadogOptions(ChannelOptions):
     """Which Agent is told, under which names."""
 
     address: str = option(
@@ -62,6 +63,10 @@ class DatadogOptions:
     per_process: bool = option(
         default=False, describe="gauges of each process with its pid, not the highest of a service"
     )
+
+    def build(self, name: str, tools: Tools) -> DatadogChannel:
+        """Return the channel."""
+        return DatadogChannel(name, self, tools.clock)
 
 
 class DatadogChannel:

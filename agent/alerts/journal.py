@@ -12,7 +12,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.alerts.base import DeliveryError
+from agent.alerts.base import ChannelOptions, DeliveryError
 from agent.alerts.message import document, encoded, plain_text
 from agent.model import State
 from agent.options import option
@@ -20,6 +20,7 @@ from agent.options import option
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agent.alerts.tools import Tools
     from agent.model import Alert
 
 MESSAGE_ID = "b7a1b2a2e6d94f5c8c1f0a4e7d3592c6"
@@ -36,12 +37,16 @@ def _socket_problem(value: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class JournalOptions:
+class JournalOptions(ChannelOptions):
     """Which journal."""
 
     socket: str = option(
         "/run/systemd/journal/socket", describe="where journald listens", check=_socket_problem
     )
+
+    def build(self, name: str, tools: Tools) -> JournalChannel:  # noqa: ARG002 - it needs none
+        """Return the channel."""
+        return JournalChannel(name, self)
 
 
 class JournalChannel:

@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.alerts.base import DeliveryError
+from agent.alerts.base import ChannelOptions, DeliveryError
 from agent.alerts.message import encoded
 from agent.options import option
 
 if TYPE_CHECKING:
+    from agent.alerts.tools import Tools
     from agent.model import Alert
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -31,11 +32,15 @@ def _mode_problem(value: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class FileOptions:
+class FileOptions(ChannelOptions):
     """Which file the lines are appended to."""
 
     path: str = option(describe="the file; its folder must be there", check=_path_problem)
     mode: str = option("0600", describe="who may read it, when it is made anew", check=_mode_problem)
+
+    def build(self, name: str, tools: Tools) -> FileChannel:  # noqa: ARG002 - it needs none
+        """Return the channel."""
+        return FileChannel(name, self)
 
 
 class FileChannel:

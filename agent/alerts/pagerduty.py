@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agent.alerts.address import url_problem
 from agent.alerts.answers import demand_success, scrubbed
+from agent.alerts.base import ChannelOptions
 from agent.alerts.options import SEVERITIES, HttpOptions
 from agent.alerts.wording import (
     background,
@@ -29,6 +30,7 @@ from agent.text import MAX_NAME_CHARS, one_line
 
 if TYPE_CHECKING:
     from agent.alerts.answers import HttpPort, Response
+    from agent.alerts.tools import Tools
     from agent.model import Alert
 
 # https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and .../send-change-events/
@@ -62,7 +64,7 @@ def _address_problem(value: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class PagerDutyOptions:
+class PagerDutyOptions(ChannelOptions):
     """Which service is paged, and for what."""
 
     routing_key: Secret = option(describe="the integration key of Events API v2", check=_key_problem)
@@ -86,6 +88,14 @@ class PagerDutyOptions:
     image_url: str | None = option(
         None, describe="a public https picture to show, e.g. a rendered panel", check=_address_problem
     )
+
+    def build(self, name: str, tools: Tools) -> PagerDutyChannel:
+        """Return the channel; with a REST key the one that also listens."""
+        if self.api_token:
+            from agent.alerts.pagerduty_acks import ListeningPagerDuty  # noqa: PLC0415 - only where it is used
+
+            return ListeningPagerDuty(name, self, tools)
+        return PagerDutyChannel(name, self, tools.http(self.http))
 
 
 class PagerDutyChannel:

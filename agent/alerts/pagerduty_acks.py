@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from agent.alerts.answers import demand_success
-from agent.alerts.pagerduty import PagerDutyChannel, PagerDutyOptions
+from agent.alerts.pagerduty import PagerDutyChannel
 from agent.text import MAX_NAME_CHARS, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.alerts.pagerduty import PagerDutyOptions
     from agent.alerts.tools import Tools
     from agent.model import Alert
 
@@ -22,15 +23,6 @@ _HOSTS = {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com
 _ACCEPT = "application/vnd.pagerduty+json;version=2"
 _ADVICE = {401: "api_token is not accepted", 403: "api_token may not read incidents"}
 _TAKEN_OVER = "acknowledged there"
-
-
-def pagerduty_channel(name: str, options: PagerDutyOptions, tools: Tools) -> PagerDutyChannel:
-    """Return the channel; with a REST key the one that also listens."""
-    return ListeningPagerDuty(name, options, tools) if options.api_token else _plain(name, options, tools)
-
-
-def _plain(name: str, options: PagerDutyOptions, tools: Tools) -> PagerDutyChannel:
-    return PagerDutyChannel(name, options, tools.http(options.http))
 
 
 class ListeningPagerDuty(PagerDutyChannel):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agent.alerts import chart
 from agent.alerts.answers import demand_success, retry_after_s, scrubbed
 from agent.alerts.attachments import NONE, Attachment, Attachments, read_attachments
-from agent.alerts.base import DeliveryError
+from agent.alerts.base import ChannelOptions, DeliveryError
 from agent.alerts.options import HttpOptions
 from agent.alerts.sentry_envelope import Dsn, envelope, identifier, quiet, sent_at
 from agent.alerts.wording import (
@@ -30,7 +30,11 @@ from agent.secret import Secret
 from agent.text import MAX_NAME_CHARS, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.alerts.answers import HttpPort, Response
+    from agent.alerts.base import Beat
+    from agent.alerts.tools import Tools
     from agent.clock import Clock
     from agent.model import Alert
 
@@ -69,7 +73,7 @@ def _dsn_problem(value: Secret) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class SentryOptions:
+class SentryOptions(ChannelOptions):
     """Which project the events go to, and under which names."""
 
     dsn: Secret = option(describe="the project's DSN, as Sentry shows it", check=_dsn_problem)
@@ -83,6 +87,18 @@ class SentryOptions:
         describe="slug of a cron monitor that leakwatch checks in at while it polls",
         check=_slug_problem,
     )
+
+    def build(self, name: str, tools: Tools) -> SentryChannel:
+        """Return the channel."""
+        return SentryChannel(name, self, tools.http(self.http), tools.clock)
+
+    def check_ins(self, http: Callable[[HttpOptions], HttpPort]) -> Beat | None:
+        """Return the cron monitor, where one is named."""
+        if not self.monitor:
+            return None
+        from agent.alerts.sentry_checkins import SentryCheckIns  # noqa: PLC0415 - only where it is used
+
+        return SentryCheckIns(self, http(self.http))
 
 
 class SentryChannel:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from agent.alerts.sentry import SentryOptions
     from agent.model import Instant
 
-CHECK_IN_EVERY_S = 60.0
-"""The shortest pace that a monitor knows."""
 MARGIN_MINUTES = 5
 """So late a check-in may be before the monitor counts it as missed."""
 

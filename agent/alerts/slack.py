@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from agent.alerts.address import secret_url_problem, url_problem
 from agent.alerts.answers import demand_success
+from agent.alerts.base import ChannelOptions, Mistake
 from agent.alerts.options import HttpOptions
 from agent.alerts.slack_blocks import payload
 from agent.options import option
 from agent.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from agent.alerts.answers import HttpPort, Response
+    from agent.alerts.base import Channel
+    from agent.alerts.tools import Tools
     from agent.model import Alert
 
 API_URL = "https://slack.com/api"
@@ -38,11 +43,10 @@ def _channel_problem(value: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class SlackOptions:
+class SlackOptions(ChannelOptions):
     """Where the messages go: by webhook_url, or by token into a channel."""
 
     ALTERNATIVES: ClassVar[tuple[str, ...]] = ("webhook_url", "token")
-    """Exactly one of these secrets is needed; where all that are given are empty, the channel is off."""
 
     webhook_url: Secret = option(Secret(""), describe="the incoming webhook's URL", check=secret_url_problem)
     http: HttpOptions = option(factory=HttpOptions, describe="time-out, proxy and CA bundle")
@@ -55,6 +59,23 @@ class SlackOptions:
         None, describe="where the bot posts: the channel's ID, or its name", check=_channel_problem
     )
     api_url: str = option(API_URL, describe="where the bot reaches Slack", check=url_problem)
+
+    def build(self, name: str, tools: Tools) -> Channel:
+        """Return the bot or the webhook, whichever the options give."""
+        if self.token:
+            from agent.alerts.slack_bot import SlackBot  # noqa: PLC0415 - and all that the bot alone needs
+
+            return SlackBot(name, self, tools)
+        return SlackChannel(name, self.webhook_url, tools.http(self.http))
+
+    def mistakes(self, given: Callable[[str], bool]) -> Iterator[Mistake]:
+        """Yield what is missing or too much."""
+        both = self.webhook_url and self.token
+        if both or not any(map(given, self.ALTERNATIVES)):
+            words = "either webhook_url, or token and channel"
+            yield Mistake(("webhook_url",), words, "both" if both else "nothing")
+        elif self.token and not self.channel:
+            yield Mistake(("channel",), "the channel that the bot posts to", "nothing")
 
 
 class SlackChannel:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from agent.alerts import chart
 from agent.alerts.base import DeliveryError
-from agent.alerts.slack import SlackChannel
 from agent.alerts.slack_api import NOT_DONE, SlackApi, SlackError, UnreadableAnswerError
 from agent.alerts.slack_blocks import payload, reply
 from agent.alerts.slack_thread import Posted, SlackThread
@@ -20,7 +19,6 @@ from agent.model import State, Transition
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.alerts.base import Channel
     from agent.alerts.slack import SlackOptions
     from agent.alerts.tools import Tools
     from agent.model import Alert
@@ -37,13 +35,6 @@ PAGE, MAX_PAGES = 10, 5
 _MESSAGE_GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
 _BLOCKS_REFUSED = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"}
 _ID = re.compile(r"[CGD][A-Z0-9]{7,}")
-
-
-def slack_channel(name: str, options: SlackOptions, tools: Tools) -> Channel:
-    """Return the bot or the webhook, whichever the options give."""
-    if options.token:
-        return SlackBot(name, options, tools)
-    return SlackChannel(name, options.webhook_url, tools.http(options.http))
 
 
 class SlackBot:

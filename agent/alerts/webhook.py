@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.alerts.address import secret_url_problem
 from agent.alerts.answers import demand_success
+from agent.alerts.base import ChannelOptions
 from agent.alerts.message import delivery_id, encoded
 from agent.alerts.options import HttpOptions
 from agent.options import option
@@ -15,6 +16,7 @@ from agent.secret import Secret
 
 if TYPE_CHECKING:
     from agent.alerts.answers import HttpPort
+    from agent.alerts.tools import Tools
     from agent.clock import Clock
     from agent.model import Alert
 
@@ -42,7 +44,7 @@ def _headers_problem(value: dict[str, Secret]) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookOptions:
+class WebhookOptions(ChannelOptions):
     """Where the documents are posted, and what proves that they are ours."""
 
     url: Secret = option(describe="the address, which may hold a token", check=secret_url_problem)
@@ -51,6 +53,10 @@ class WebhookOptions:
         factory=dict, describe="headers of your own, e.g. Authorization", check=_headers_problem
     )
     http: HttpOptions = option(factory=HttpOptions, describe="time-out, proxy and CA bundle")
+
+    def build(self, name: str, tools: Tools) -> WebhookChannel:
+        """Return the channel."""
+        return WebhookChannel(name, self, tools.http(self.http), tools.clock)
 
 
 class WebhookChannel:

@@ -1,28 +1,18 @@
-"""What Datadog charts: every tick's figures as gauges, a set of them for each service."""
+"""What is charted: every tick's figures, for the channels that take them."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from agent.alerts.datadog import DatadogOptions, service_tags
-from agent.alerts.datagrams import GaugeSender, parse_address
-from agent.alerts.dogstatsd import gauge, tag_list
-from agent.model import State, Subject
+from agent.alerts.channels import CHANNEL_OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from agent.config import Config
+    from agent.daemon.datadog_gauges import DatadogGauges
     from agent.daemon.watched import Watched
     from agent.incidents import Incident
-    from agent.model import Sample, Verdict
-
-    Figure = Callable[[Watched], float | None]
-
-_MEMORY = (Subject.HEAP, Subject.SHARED)
-_SEVERITIES = (State.WARNING, State.CRITICAL)
 
 
 class Gauges:
@@ -30,127 +20,30 @@ class Gauges:
 
     def __init__(self, config: Config, host: str) -> None:
         self._host = host
-        self._senders: dict[str, tuple[DatadogOptions, GaugeSender]] = {}
+        self._charted: dict[str, DatadogGauges] = {}
         self.reconfigure(config)
 
     def reconfigure(self, config: Config) -> None:
         """Send to the channels of another configuration from now on."""
-        wanted = {name: o for name, o in config.live_channels.items() if isinstance(o, DatadogOptions)}
-        for name, (options, sender) in list(self._senders.items()):
-            if wanted.get(name) != options:
-                sender.stop(timeout_s=0.0)
-                del self._senders[name]
-        for name, options in wanted.items():
-            if name not in self._senders:
-                self._senders[name] = options, GaugeSender(name, parse_address(options.address))
+        live = config.live_channels
+        kinds = {name: CHANNEL_OPTIONS.name_of(options) for name, options in live.items()}
+        wanted: dict[str, Any] = {name: live[name] for name in live if kinds[name] == "datadog"}
+        for name, gauges in list(self._charted.items()):
+            if wanted.get(name) != gauges.options:
+                gauges.stop(timeout_s=0.0)
+                del self._charted[name]
+        for name in wanted.keys() - self._charted.keys():
+            from agent.daemon.datadog_gauges import DatadogGauges  # noqa: PLC0415 - only where it is used
+
+            self._charted[name] = DatadogGauges(name, wanted[name], self._host)
 
     def publish(self, watched: Sequence[Watched], incidents: Sequence[Incident]) -> None:
         """Hand over the gauges of one completed tick; never waits."""
-        for options, sender in self._senders.values():
-            sender.offer(list(lines(options, self._host, watched, incidents)))
+        for gauges in self._charted.values():
+            gauges.publish(watched, incidents)
 
     def stop(self, timeout_s: float) -> None:
         """End the sending threads."""
-        for _, sender in self._senders.values():
-            sender.stop(timeout_s)
-        self._senders.clear()
-
-
-def lines(
-    options: DatadogOptions, host: str, watched: Iterable[Watched], incidents: Sequence[Incident]
-) -> Iterator[bytes]:
-    """Yield the gauges of every service that is watched or has something open."""
-    of_service: dict[str, list[Watched]] = defaultdict(list)
-    for one in watched:
-        of_service[one.target.service].append(one)
-    for service in sorted({*of_service, *(incident.service for incident in incidents)}):
-        members = of_service.get(service, [])
-        labels = members[0].target.labels if members else {}
-        tags = [("host", host), *service_tags(service, labels, options)]
-        own = [incident for incident in incidents if incident.service == service]
-        yield from _open(options.prefix, own, tags)
-        for group in [[one] for one in members] if options.per_process else [members]:
-            pid = [("pid", str(group[0].key.pid))] if options.per_process else []
-            yield from _figures(options.prefix, group, [*pid, *tags])
-
-
-def _open(prefix: str, incidents: Sequence[Incident], tags: list[tuple[str, str]]) -> Iterator[bytes]:
-    for severity in _SEVERITIES:
-        count = sum(incident.state is severity for incident in incidents)
-        yield gauge(f"{prefix}.incidents.open", count, tag_list([("severity", str(severity)), *tags]))
-
-
-def _figures(prefix: str, members: Sequence[Watched], tags: list[tuple[str, str]]) -> Iterator[bytes]:
-    plain = tag_list(tags)
-    for name, figure in _SAMPLED:
-        value = _worst(figure, members)
-        if value is not None:
-            yield gauge(f"{prefix}.{name}", value, plain)
-    # What grows is known of a growth only: a tag on the others would begin new series as it changes.
-    named = tag_list([("kind", _kind(members)), *tags])
-    for name, figure in _JUDGED:
-        value = _worst(figure, members)
-        if value is not None:
-            yield gauge(f"{prefix}.{name}", value, named)
-    soonest = _worst(_hours, members, min)
-    if soonest is not None:
-        yield gauge(f"{prefix}.memory.exhaustion_hours", soonest, named)
-
-
-def _worst(
-    figure: Figure, members: Iterable[Watched], of: Callable[[list[float]], float] = max
-) -> float | None:
-    """Return the figure of the process that stands worst, None where none of them has it."""
-    known = [value for one in members if (value := figure(one)) is not None and math.isfinite(value)]
-    return of(known) if known else None
-
-
-def _percent(watched: Watched) -> float | None:
-    if watched.sample is None or watched.limit is None or not watched.limit.limit_bytes:
-        return None
-    return 100.0 * watched.sample.heap_bytes / watched.limit.limit_bytes
-
-
-def _sampled(of: Callable[[Sample], float | None]) -> Figure:
-    return lambda watched: None if watched.sample is None else of(watched.sample)
-
-
-def _limit(watched: Watched) -> float | None:
-    return None if watched.limit is None else watched.limit.limit_bytes
-
-
-def _rate(watched: Watched) -> float | None:
-    rates = [verdict.rate.value for verdict in _of_memory(watched) if verdict.rate]
-    return float(round(max(rates))) if rates and math.isfinite(max(rates)) else None
-
-
-def _hours(watched: Watched) -> float | None:
-    return min((v.exhaustion_hours.value for v in _of_memory(watched) if v.exhaustion_hours), default=None)
-
-
-def _probability(watched: Watched) -> float | None:
-    return max((v.probability for v in watched.verdicts if v.probability is not None), default=None)
-
-
-def _of_memory(watched: Watched) -> list[Verdict]:
-    return [verdict for verdict in watched.verdicts if verdict.subject in _MEMORY]
-
-
-def _kind(members: Iterable[Watched]) -> str:
-    """Return what grows by the likeliest verdict of them all; empty where nothing can be said."""
-    named = [verdict for one in members for verdict in one.verdicts if verdict.kind]
-    return max(named, key=lambda verdict: verdict.probability or 0.0).kind if named else ""
-
-
-_SAMPLED: tuple[tuple[str, Figure], ...] = (
-    ("memory.heap_percent", _percent),
-    ("memory.heap_bytes", _sampled(lambda sample: sample.heap_bytes)),
-    ("memory.rss_bytes", _sampled(lambda sample: sample.rss_bytes)),
-    ("memory.limit_bytes", _limit),
-    ("threads", _sampled(lambda sample: sample.threads)),
-    ("fds", _sampled(lambda sample: sample.fds)),
-)
-_JUDGED: tuple[tuple[str, Figure], ...] = (
-    ("memory.growth_rate", _rate),
-    ("leak.probability", _probability),
-)
+        for gauges in self._charted.values():
+            gauges.stop(timeout_s)
+        self._charted.clear()

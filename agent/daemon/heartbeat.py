@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agent.alerts.base import DeliveryError
 from agent.daemon.routine import Routine
@@ -14,6 +14,7 @@ from agent.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.alerts.base import Beat
     from agent.clock import Clock
     from agent.model import Instant
     from agent.web.health import HealthView
@@ -23,13 +24,6 @@ logger = logging.getLogger(__name__)
 LOOK_AGAIN_S = 5.0
 """After so long it is seen whether a tick was completed since."""
 RETRY_S = 10.0
-
-
-class Beat(Protocol):
-    """Where the heartbeat is told."""
-
-    def beat(self, now: Instant) -> None:
-        """Tell that all is well at this moment. Raises DeliveryError."""
 
 
 class Heartbeat(Routine):

@@ -63,8 +63,7 @@ def _value(hint: Any, value: Any) -> Any:
     if isinstance(mark, Unit):
         return _WRITERS[mark.parse](value)
     if isinstance(mark, Tagged):
-        kind = next(name for name, options in mark.classes.items() if options is type(value))
-        return {mark.tag: kind, **_section(value)}
+        return {mark.tag: mark.classes.name_of(value), **_section(value)}
     if is_dataclass(hint):
         return _section(value)
     if get_origin(hint) is tuple:

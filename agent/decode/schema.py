@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
+from importlib import import_module
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -11,6 +13,7 @@ from typing import (
     Any,
     Literal,
     NamedTuple,
+    TypeVar,
     Union,
     get_args,
     get_origin,
@@ -21,17 +24,42 @@ from agent.options import Spec, Unit
 from agent.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 SECRET_SUFFIXES = ("_file", "_credential")
 """Beside `key`, a secret may be given as `key_file` or `key_credential`."""
+
+
+class Kinds(Mapping[str, type[T]]):
+    """Classes by the names that the file calls them; the module of each is imported when it is asked for."""
+
+    def __init__(self, package: str, **places: str) -> None:
+        """Take each class as "module.Class" below the package."""
+        self._places = {name: f"{package}.{place}" for name, place in places.items()}
+
+    def __getitem__(self, name: str) -> type[T]:
+        module, _, found = self._places[name].rpartition(".")
+        return getattr(import_module(module), found)  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def name_of(self, value: T) -> str:
+        """Return what the file calls the class of a value; nothing is imported for it."""
+        place = f"{type(value).__module__}.{type(value).__name__}"
+        return next(name for name, known in self._places.items() if known == place)
 
 
 class Tagged(NamedTuple):
     """Marks a mapping whose `tag` key chooses its class; without it, the mapping's own name does."""
 
     tag: str
-    classes: dict[str, type]
+    classes: Kinds[Any]
 
 
 class Key(NamedTuple):

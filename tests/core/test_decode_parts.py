@@ -11,7 +11,7 @@ from agent.decode.encode import to_plain
 from agent.decode.expand import Expanded, escape, expand
 from agent.decode.problems import ConfigError, Problem, dotted, nearest, sentence, shown_key
 from agent.decode.scalars import INVALID
-from agent.decode.schema import Tagged, keys_of
+from agent.decode.schema import Kinds, Tagged, keys_of
 from agent.decode.walk import Place, Walk
 from agent.options import Duration, Percent, Rate, Size, at_least, option
 from agent.secret import Secret
@@ -28,6 +28,9 @@ class Other:
     token: Secret = option(describe="a key")
 
 
+THINGS: Kinds[Any] = Kinds(__name__, inner="Inner", other="Other")
+
+
 @dataclass(frozen=True, slots=True)
 class Outer:
     wait_s: Duration = option(1.0, key="wait", check=at_least(1.0, "at least 1s"))
@@ -42,9 +45,9 @@ class Outer:
     inners: tuple[Inner, ...] = option(())
     labels: dict[str, str] = option(factory=dict)
     ports: dict[str, int] = option(factory=dict)
-    things: dict[str, Annotated[Inner | Other, Tagged("kind", {"inner": Inner, "other": Other})]] = option(
-        factory=dict
-    )
+    things: dict[
+        str, Annotated[Inner | Other, Tagged("kind", Kinds(__name__, inner="Inner", other="Other"))]
+    ] = option(factory=dict)
 
 
 def decode(text: str, base: Any = None) -> tuple[Any, list[str]]:

@@ -30,6 +30,7 @@ from channel_cases import (
 from fakes import FakeClock
 from receiver import Receiver
 
+from agent.alerts.channels import CHANNEL_OPTIONS
 from agent.alerts.http import MAX_BODY_BYTES, HttpClient
 from agent.alerts.options import HttpOptions
 from agent.secret import Secret
@@ -182,10 +183,19 @@ def test_the_password_of_a_proxy_is_never_told(caplog: pytest.LogCaptureFixture)
     assert not [text for text in told if PROXY_PASSWORD in text]
 
 
-def test_requests_is_not_loaded_before_a_channel_exists() -> None:
-    code = "import sys, agent.alerts.channels; sys.exit('requests' in sys.modules)"
+def test_only_the_code_of_kinds_that_the_file_names_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "leakwatch.yaml"
+    file.write_text("channels:\n  slack: {webhook_url: https://hooks.example/x}\n")
+    code = "import sys, agent.bootstrap as b; b.load(sys.argv[1], {}); print(*sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(file)], check=True, timeout=30, stdout=subprocess.PIPE
+    )
 
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
+    loaded = set(told.stdout.decode().split())
+    kinds = {options.__module__ for options in CHANNEL_OPTIONS.values()}
+    assert len(kinds) == len(CHANNEL_OPTIONS)
+    assert kinds & loaded == {"agent.alerts.slack"}
+    assert "requests" not in loaded
 
 
 def open_descriptors() -> int:

@@ -11,7 +11,7 @@ from datadog_agent import listening
 from incident_samples import at, opened, process, seen
 
 from agent.alerts.datadog import DatadogOptions
-from agent.daemon.gauges import lines
+from agent.daemon.datadog_gauges import lines
 from agent.daemon.watched import Watched
 from agent.incident_rules import observe
 from agent.incidents import IncidentOptions
