@@ -282,7 +282,7 @@ def _whole(path: str, limit_bytes: int, directory: int) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
         try:
             read = b""
-            while len(read) < limit_bytes and (more := os.read(fd, limit_bytes - len(read))):
+            while len(read) < limit_bytes and (more := os.read(fd, _FILE_BYTES)):
                 read += more
             return read
         finally:
