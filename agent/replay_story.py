@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 RATE_CHANGE = 0.2
 """A rate that has changed by more than this share is told again, ..."""
-LONGER = 1.2
-"""... once the growth has lasted this many times as long as when it was told, ..."""
+LONGER = 0.2
+"""... once the growth has gone on for this share of the time that it had lasted when it was told, ..."""
 MAX_RATES = 10
 """... at most so often an incident."""
 COUNTED = (Subject.THREADS, Subject.FDS, Subject.CHILDREN)
@@ -169,8 +169,8 @@ class Story:
 
 
 def _has_changed(verdict: Verdict, told: Said) -> bool:
-    rate, onset_t_s = verdict.rate, verdict.onset_t_s
-    if rate is None or told.rate is None or onset_t_s is None or told.onset_t_s is None:
+    rate = verdict.rate
+    if rate is None or told.rate is None or told.onset_t_s is None:
         return rate is not None and told.rate is None
-    longer = verdict.t_s - onset_t_s >= LONGER * (told.t_s - told.onset_t_s)
+    longer = verdict.t_s - told.t_s >= LONGER * (told.t_s - told.onset_t_s)
     return longer and abs(rate.value - told.rate.value) > RATE_CHANGE * abs(told.rate.value)

@@ -5,7 +5,8 @@ line is split into a bend, a wave and so on (orthogonal polynomials of degree 2 
 of the next lower degree, so the variance of those parts, weighted towards the low degrees, is taken for it,
 with Student's t on the equivalent degrees of freedom (Satterthwaite, Biometrics Bulletin 2, 1946; the same
 idea with cosines: Müller and Watson, Econometrica 76, 2008). No noise has to be independent, and sawteeth,
-bursts and daily cycles that were not seen through widen the interval.
+bursts and daily cycles that were not seen through widen the interval. A newest part that is smooth may be a
+pause of a rise by bursts: its interval is no narrower than that of a random walk as rough as the whole rise.
 
 A leak under a warm-up or a cache that fills is at first faster than it stays. So the line is fitted to the
 newest quarter, three eighths, half, three quarters and all of the rise, and of these the longest is told that
@@ -43,9 +44,11 @@ WANDERING = 3.0
 three times as large, by how much more than `EVEN_SHARE` of it lies in degrees 2 and 3."""
 EVEN_SHARE = 1 / 3
 """... of six, where the noise is independent."""
+CAUTION = 1.15
+"""So much wider are the intervals told: the rate that a program leaks at is not quite a constant."""
 MEETING = 0.5
 """Rates differ where intervals of this share of their 90 % width do not meet."""
-LEAST_ERROR = 0.005
+LEAST_ERROR = 0.01
 """Of a rate itself: no process grows more evenly, and floors are kept in 24 bits."""
 
 
@@ -66,6 +69,10 @@ def _polynomials() -> Floats:
 
 _BASIS = _polynomials()
 _WEIGHTS = np.arange(2.0, PARTS) ** -STEEPNESS / (np.arange(2.0, PARTS) ** -STEEPNESS).sum()
+_ROUGH = _WEIGHTS[1:] / _WEIGHTS[1:].sum()
+"""Of degree 3 on: a bend is no roughness, but what slows."""
+_PAUSE = np.where(SHARES < 1, SHARES**-0.5, 0.0)
+"""The error of a random walk's slope goes with the root of its length; the whole has its own error."""
 T_90 = 2.8
 """The 95th percentile of Student's t with 1 / sum(weights**2) = 2.15 degrees of freedom."""
 
@@ -96,7 +103,8 @@ def rates(rows: Floats, onset: Ints) -> Rates:
     take = np.arange(len(rows))
     chosen, before = _longest_not_faster(fits)
     value = fits.slope[take, chosen]
-    error = np.hypot((fits.error * fits.wandering)[take, chosen], LEAST_ERROR * value)
+    noise = np.maximum(fits.error * fits.wandering, fits.pausing)
+    error = np.hypot(CAUTION * noise[take, chosen], LEAST_ERROR * value)
     error = np.where(fits.known[take, chosen], error, np.abs(value))
     slowed = np.minimum(np.maximum(0.0, fits.slope[take, before] - value), np.maximum(0.0, value))
     return Rates(
@@ -127,6 +135,8 @@ class _Fits:
     """Half the width of its 90 % interval, for noise that does not wander."""
     wandering: Floats
     """How many times wider it is for noise as slow as is seen."""
+    pausing: Floats
+    """What it is at least in a newest part, for a random walk as rough as the whole rise."""
     level: Floats
     blocks: Ints
     known: Bools
@@ -147,11 +157,13 @@ class _Fits:
         error = T_90 * np.sqrt(variance / np.maximum(spread, 1e-9))
         lowest = squares[:, :, :2].sum(axis=2) / np.maximum(squares.sum(axis=2), 1e-300)
         wandering = np.sqrt(1 + WANDERING * np.maximum(0.0, lowest - EVEN_SHARE))
+        rough = squares[:, -1, 1:] @ _ROUGH * PARTS / count[:, -1, 0]
+        pausing = T_90 * np.sqrt(rough / np.maximum(spread[:, -1], 1e-9))[:, None] * _PAUSE
         level = middle[:, None] + mean_y[:, :, 0] + slope * (rows.shape[1] - 1 - mean_x[:, :, 0])
         whole = np.arange(len(SHARES)) == len(SHARES) - 1
         known = ((blocks >= MIN_BLOCKS) | whole) & (count[:, :, 0] >= MIN_SEEN_PARTS)
         known = np.logical_and.accumulate(known[:, ::-1], axis=1)[:, ::-1]
-        return cls(slope, error, wandering, level, blocks, known)
+        return cls(slope, error, wandering, pausing, level, blocks, known)
 
 
 def _parts(rows: Floats, onset: Ints) -> tuple[Ints, Floats, Floats, Floats, Floats]:

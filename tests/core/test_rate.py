@@ -46,8 +46,8 @@ def smooth(rng: np.random.Generator, phi: float, n: int = 120) -> Floats:
 
 
 @pytest.mark.parametrize("blocks", [8, 9, 13, 31, 64, 120])
-def test_a_straight_line_has_its_own_slope_to_half_a_percent(blocks: int) -> None:
-    assert interval(rate_of(5 * MB + 3e3 * T[:blocks])) == pytest.approx((3e3, 2985.0, 3015.0))
+def test_a_straight_line_has_its_own_slope_to_one_percent(blocks: int) -> None:
+    assert interval(rate_of(5 * MB + 3e3 * T[:blocks])) == pytest.approx((3e3, 2970.0, 3030.0))
 
 
 def test_the_rate_is_that_after_the_onset() -> None:
@@ -98,7 +98,7 @@ def test_what_has_slowed_may_slow_once_more() -> None:
 
     assert found.value[0] == pytest.approx(1e4, rel=0.01)
     assert found.low[0] < 0.5 * found.value[0]
-    assert found.high[0] < 1.1 * found.value[0]
+    assert found.high[0] < 1.3 * found.value[0]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,13 @@ def test_swings_that_were_hardly_seen_twice_widen_the_interval(
     assert np.mean(held) >= 0.85
 
 
+def test_a_pause_of_a_rise_by_bursts_is_not_sure_of_itself() -> None:
+    found = rate_of(np.minimum(1e6 * np.floor(T / 17), 5e6))
+
+    assert found.value[0] < 0.5 * 1e6 / 17
+    assert found.high[0] - found.value[0] > 0.3 * 1e6 / 17
+
+
 @pytest.mark.parametrize(
     ("phi", "blocks"), [(0.0, 8), (0.0, 32), (0.0, 120), (0.6, 8), (0.6, 32), (0.6, 120), (0.9, 120)]
 )
@@ -130,7 +137,7 @@ def test_about_nine_of_ten_intervals_hold_the_rate_however_alike_neighbours_are(
     found = rates(rows, np.zeros(400, dtype=np.intp))
 
     held = np.mean((found.low <= 1.0) & (found.high >= 1.0))
-    assert 0.8 <= held <= 0.96
+    assert 0.8 <= held <= 0.97
 
 
 def test_many_rows_are_told_as_one_by_one() -> None:
