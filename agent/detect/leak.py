@@ -199,7 +199,7 @@ class LeakDetector:
     def _findings(self, look: Look, measures: Measures, scores: Floats) -> list[Finding]:
         """Return what a look says about each of its series."""
         per_hour = look.rate_per_hour
-        rate = rates(look.rows, look.rise.onset)
+        rate = rates(look.rows, look.rise.onset, look.window.block_s)
         chances, stand = probability(scores), standings(rate, look.window.peaks)
         notable = self._notable(measures)
         return [

@@ -49,7 +49,11 @@ CAUTION = 1.15
 MEETING = 0.5
 """Rates differ where intervals of this share of their 90 % width do not meet."""
 LEAST_ERROR = 0.01
-"""Of a rate itself: no process grows more evenly, and floors are kept in 24 bits."""
+"""Of a rate itself: no process grows more evenly, and floors are kept in 24 bits. ..."""
+HOUR_ERROR = 0.25
+"""... An hour, however even, tells the rate of those to come to a quarter, two hours to an eighth, ..."""
+MOST_LEAST_ERROR = 0.5
+"""... and half an hour and less to a half."""
 
 
 def _polynomials() -> Floats:
@@ -94,7 +98,7 @@ class Rates:
         return Estimate(*(float(v[row]) * per_block for v in (self.value, self.low, self.high)))
 
 
-def rates(rows: Floats, onset: Ints) -> Rates:
+def rates(rows: Floats, onset: Ints, block_s: float) -> Rates:
     """Return the rate of each row of floors (oldest first, NaN where nothing was seen) since its onset.
 
     Where fewer than four eighths of a rise were seen, the interval reaches from nothing to twice the rate.
@@ -104,7 +108,9 @@ def rates(rows: Floats, onset: Ints) -> Rates:
     chosen, before = _longest_not_faster(fits)
     value = fits.slope[take, chosen]
     noise = np.maximum(fits.error * fits.wandering, fits.pausing)
-    error = np.hypot(CAUTION * noise[take, chosen], LEAST_ERROR * value)
+    hours = np.maximum(fits.blocks[take, chosen], 1) * block_s / 3600.0
+    least = np.clip(HOUR_ERROR / hours, LEAST_ERROR, MOST_LEAST_ERROR)
+    error = np.hypot(CAUTION * noise[take, chosen], least * value)
     error = np.where(fits.known[take, chosen], error, np.abs(value))
     slowed = np.minimum(np.maximum(0.0, fits.slope[take, before] - value), np.maximum(0.0, value))
     return Rates(

@@ -79,7 +79,7 @@ def test_samples_stand_as_far_above_the_line_as_their_peaks_did() -> None:
     floors = 100.0 + 2.0 * np.arange(40.0)
     peaks = floors + np.tile([5.0, 9.0, 30.0, 9.0], 10)
 
-    [standing] = standings(rates(floors[None], np.array([0])), peaks[None])
+    [standing] = standings(rates(floors[None], np.array([0]), 86400.0), peaks[None])
 
     assert standing == pytest.approx((178.0 + 9.0, 178.0 + 5.0, 178.0 + 30.0))
 
@@ -89,7 +89,7 @@ def test_peaks_before_the_stretch_that_is_told_are_left_out() -> None:
     floors[20:] += 2.0 * np.arange(40)
     peaks = floors + np.where(np.arange(60) < 20, 500.0, 1.0)
 
-    [standing] = standings(rates(floors[None], np.array([20])), peaks[None])
+    [standing] = standings(rates(floors[None], np.array([20]), 86400.0), peaks[None])
 
     assert standing == pytest.approx((179.0, 179.0, 179.0))
 
@@ -97,7 +97,7 @@ def test_peaks_before_the_stretch_that_is_told_are_left_out() -> None:
 def test_without_any_peak_the_line_is_what_stands() -> None:
     floors = 100.0 + 2.0 * np.arange(40.0)
 
-    [standing] = standings(rates(floors[None], np.array([0])), np.full((1, 40), NAN))
+    [standing] = standings(rates(floors[None], np.array([0]), 86400.0), np.full((1, 40), NAN))
 
     assert standing == pytest.approx((178.0, 178.0, 178.0))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAN = float("nan")
 T = np.arange(120.0)
 MB = 1e6
+DAY_S = 86400.0
 
 rows_of = arrays(
     np.float64,
@@ -30,8 +31,8 @@ rows_of = arrays(
 )
 
 
-def rate_of(row: Floats, onset: int = 0) -> Rates:
-    return rates(row[None, :], np.array([onset]))
+def rate_of(row: Floats, onset: int = 0, block_s: float = DAY_S) -> Rates:
+    return rates(row[None, :], np.array([onset]), block_s)
 
 
 def interval(found: Rates) -> tuple[float, float, float]:
@@ -48,6 +49,17 @@ def smooth(rng: np.random.Generator, phi: float, n: int = 120) -> Floats:
 @pytest.mark.parametrize("blocks", [8, 9, 13, 31, 64, 120])
 def test_a_straight_line_has_its_own_slope_to_one_percent(blocks: int) -> None:
     assert interval(rate_of(5 * MB + 3e3 * T[:blocks])) == pytest.approx((3e3, 2970.0, 3030.0))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "share"), [(10, 0.5), (30, 0.5), (60, 0.25), (240, 0.0625), (6000, 0.01)]
+)
+def test_the_longer_it_was_seen_the_more_a_rate_tells_of_the_hours_to_come(
+    minutes: int, share: float
+) -> None:
+    found = rate_of(5 * MB + 3e3 * T, block_s=60.0 * minutes / 120)
+
+    assert interval(found) == pytest.approx((3e3, 3e3 * (1 - share), 3e3 * (1 + share)))
 
 
 def test_the_rate_is_that_after_the_onset() -> None:
@@ -134,7 +146,7 @@ def test_about_nine_of_ten_intervals_hold_the_rate_however_alike_neighbours_are(
 ) -> None:
     rng = np.random.default_rng(20)
     rows = np.stack([T[:blocks] + 20 * smooth(rng, phi)[-blocks:] for _ in range(400)])
-    found = rates(rows, np.zeros(400, dtype=np.intp))
+    found = rates(rows, np.zeros(400, dtype=np.intp), DAY_S)
 
     held = np.mean((found.low <= 1.0) & (found.high >= 1.0))
     assert 0.8 <= held <= 0.97
@@ -145,7 +157,7 @@ def test_many_rows_are_told_as_one_by_one() -> None:
     rows = 1e4 * T + rng.normal(0, 1e5, (20, 120)).cumsum(axis=1)
     rows[rng.random(rows.shape) < 0.1] = NAN
     onsets = rng.integers(0, 112, 20)
-    together = rates(rows, onsets)
+    together = rates(rows, onsets, DAY_S)
 
     for k in range(20):
         assert interval(rate_of(rows[k], int(onsets[k]))) == pytest.approx(tuple(together.estimate(k, 1.0)))
@@ -154,7 +166,7 @@ def test_many_rows_are_told_as_one_by_one() -> None:
 @given(rows_of, st.data())
 def test_any_row_has_a_finite_interval_around_its_rate(rows: Floats, data: st.DataObject) -> None:
     onset = data.draw(arrays(np.intp, len(rows), elements=st.integers(0, rows.shape[1] - 1)))
-    found = rates(rows, onset)
+    found = rates(rows, onset, DAY_S)
 
     assert np.isfinite([found.value, found.low, found.high, found.level]).all()
     assert (found.low <= found.value).all()
@@ -169,7 +181,7 @@ def test_a_constant_row_does_not_grow(level: float, blocks: int) -> None:
 @given(rows_of, st.floats(0.01, 100), st.floats(-1e9, 1e9))
 def test_scaling_scales_the_rate_and_shifting_leaves_it(rows: Floats, scale: float, shift: float) -> None:
     onset = np.zeros(len(rows), dtype=np.intp)
-    straight, moved = rates(rows, onset), rates(scale * rows + shift, onset)
+    straight, moved = rates(rows, onset, DAY_S), rates(scale * rows + shift, onset, DAY_S)
 
     # Which stretch is told can hang on the last bit where two of them are just as fast.
     same = straight.blocks == moved.blocks
