@@ -40,7 +40,7 @@ class Member:
     seen_t_s: float
     """When that verdict was handed over, on the boot clock."""
     calm_since_t_s: float | None
-    """Since when no verdict alarmed, on the boot clock; None while it alarms."""
+    """Since when it has been neither alarming nor suspected, on the boot clock; None while it is."""
     growth_s: float
     """How long it had grown at the last alarm: from the verdict's onset to then."""
     gone: bool = False

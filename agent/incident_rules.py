@@ -129,13 +129,17 @@ def _opened(seen: Observation, now: Instant) -> tuple[Incident, tuple[Change, ..
 
 
 def _seen_again(known: Member | None, seen: Observation, now: Instant) -> Member:
-    """Return the member after this verdict: the calm begins, goes on, or is over."""
+    """Return the member after this verdict: the calm begins, goes on, or is over.
+
+    What is still suspected of growing is not calm, though it is not as likely a leak as it was.
+    """
     verdict = seen.verdict
+    calm_since_t_s: float | None = None
     if verdict.state >= State.WARNING:
-        calm_since_t_s = None
         growth_s = 0.0 if verdict.onset_t_s is None else max(0.0, now.t_s - verdict.onset_t_s)
     else:
-        calm_since_t_s = _calm_since_t_s(known, now)
+        if known is None or verdict.state is not State.SUSPECT or verdict.subject in _LIMITS:
+            calm_since_t_s = _calm_since_t_s(known, now)
         growth_s = known.growth_s if known and not verdict.disproof else 0.0
     return Member(seen.process, verdict, seen.limit_source, now.t_s, calm_since_t_s, growth_s)
 
@@ -164,7 +168,8 @@ def _alarmed(
 
 def _event_after(incident: Incident, verdict: Verdict) -> Event:
     """Return as what it is told after an alarm: as a leak until that is shown to be none."""
-    if any(m.calm_since_t_s is None and m.verdict.event is Event.LEAK for m in incident.living):
+    alarming = [m for m in incident.living if m.state >= State.WARNING]
+    if any(m.verdict.event is Event.LEAK for m in alarming):
         return Event.LEAK
     return verdict.event if verdict.disproof else incident.event
 

@@ -88,8 +88,9 @@ class Replays:
 
     def run(self) -> Iterator[tuple[int, Said]]:
         """Yield what a person would have been told, and of which recording, block by block; once."""
-        for t_s, completed, seen, cohort in self.batch.blocks():
-            self.detector.judge_cohort(completed, cohort, t_s)
+        for t_s, seen, turns in self.batch.blocks():
+            for turn in turns:
+                self.detector.judge_cohort(turn.levels, turn.cohort, t_s)
             breaches = self._fast_growth(seen, t_s)
             for k in self._concerned(seen, breaches):
                 for said in self.replays[k].tell(self.detector, breaches, t_s):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +80,8 @@ class Batch:
         load = None if tape.load is None else self.rings.open()
         return [Series(self.rings.open(), 0.0, line.counts, load, limit=line.limit) for line in tape.lines]
 
-    def blocks(self) -> Iterator[tuple[float, list[int], list[int], Cohort]]:
-        """Yield when each block begins, the levels that this completes, the tapes seen in it, their series.
+    def blocks(self) -> Iterator[tuple[float, list[int], list[Turn]]]:
+        """Yield when each block begins, the tapes seen in it, and which levels of whom are judged then.
 
         Only blocks in which a sample was taken: what a watching daemon would judge, when it would.
         """
@@ -92,10 +92,19 @@ class Batch:
         for at, block in enumerate(table.ids.tolist()):
             t_s = block * self.rings.base_s
             completed = self.rings.add_block(t_s, slots, table.floors[:, at], table.peaks[:, at])
+            turns = []
             if at == 0 or (table.seen[:, at] != table.seen[:, at - 1]).any():
                 seen = np.flatnonzero(table.seen[:, at]).tolist()
                 cohort = Cohort([one for k in seen for one in self.series[k]])
-            yield t_s, completed, seen, cohort
+                turns = [self._late(k, table, at, completed) for k in table.back(at)]
+            yield t_s, seen, [Turn(completed, cohort), *turns]
+
+    def _late(self, tape: int, table: _Table, at: int, completed: Sequence[int]) -> Turn:
+        """Return the levels of a tape that were completed while it was not seen: they are judged now."""
+        block, last = int(table.ids[at]), table.last_block(tape, at)
+        levels = range(self.rings.levels)
+        missed = [level for level in levels if block >> level != last >> level and level not in completed]
+        return Turn(missed, Cohort(self.series[tape]))
 
     def _cut(self, tape: Tape, series: Sequence[Series]) -> _Cut:
         rows = [line.values for line in tape.lines]
@@ -112,6 +121,13 @@ class Batch:
             np.fmin.reduceat(values, first, axis=1),
             np.fmax.reduceat(values, first, axis=1),
         )
+
+
+class Turn(NamedTuple):
+    """What is judged of whom."""
+
+    levels: Sequence[int]
+    cohort: Cohort
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +163,12 @@ class _Table:
             seen[k, at] = True
             row += len(one.slots)
         return cls(ids, floors, peaks, seen)
+
+    def back(self, at: int) -> list[int]:
+        """Return the tapes that are seen again in a block, after some in which only others were."""
+        before = self.seen[:, max(0, at - 1)]
+        return [k for k in np.flatnonzero(self.seen[:, at] & ~before).tolist() if self.seen[k, :at].any()]
+
+    def last_block(self, tape: int, at: int) -> int:
+        """Return the block in which a tape was seen last before this one."""
+        return int(self.ids[np.flatnonzero(self.seen[tape, :at])[-1]])

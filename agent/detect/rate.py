@@ -163,7 +163,7 @@ class _Fits:
         error = T_90 * np.sqrt(variance / np.maximum(spread, 1e-9))
         lowest = squares[:, :, :2].sum(axis=2) / np.maximum(squares.sum(axis=2), 1e-300)
         wandering = np.sqrt(1 + WANDERING * np.maximum(0.0, lowest - EVEN_SHARE))
-        rough = squares[:, -1, 1:] @ _ROUGH * PARTS / count[:, -1, 0]
+        rough = np.ascontiguousarray(squares[:, -1, 1:] * _ROUGH).sum(axis=1) * PARTS / count[:, -1, 0]
         pausing = T_90 * np.sqrt(rough / np.maximum(spread[:, -1], 1e-9))[:, None] * _PAUSE
         level = middle[:, None] + mean_y[:, :, 0] + slope * (rows.shape[1] - 1 - mean_x[:, :, 0])
         whole = np.arange(len(SHARES)) == len(SHARES) - 1

@@ -69,8 +69,8 @@ def of(cases: Sequence[Case]) -> list[Seen]:
     batch = Batch(tapes, tapes[0].pace_s)
     found: list[list[_Row]] = [[] for _ in cases]
     owner = {one.slot: k for k, several in enumerate(batch.series) for one in several}
-    for t_s, completed, _, cohort in batch.blocks():
-        for level in completed:
+    for t_s, _, turns in batch.blocks():
+        for level, cohort in ((level, turn.cohort) for turn in turns for level in turn.levels):
             for slot, row in _rows(batch, level, cohort, t_s):
                 found[owner[slot]].append(_Row(t_s, batch.rings.block_s(level), slot * 64 + level, row))
     return [_seen(case, rows) for case, rows in zip(cases, found, strict=True)]

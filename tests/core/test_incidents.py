@@ -129,10 +129,30 @@ def test_a_long_growth_needs_as_long_a_calm() -> None:
     story = Story()
     story.see(seen(State.WARNING, 10_000, onset_t_s=10_000 - 5700))
     for t_s in range(10_060, 10_060 + 5700, 60):
-        story.see(seen(State.SUSPECT, t_s))
+        story.see(seen(State.SOUND, t_s))
     assert story.told == ["opened"]
     story.see(seen(State.SOUND, 10_060 + 5700))
     assert story.changes[-1].note == "floor flat for 1h35m"
+
+
+def test_what_is_still_suspected_of_growing_is_not_flat() -> None:
+    story = Story()
+    story.see(seen(State.WARNING, 10_000, onset_t_s=9000))
+    for t_s in range(10_060, 30_000, 60):
+        story.see(seen(State.SUSPECT, t_s))
+    assert story.told == ["opened"]
+    for t_s in range(30_000, 31_860, 60):
+        story.see(seen(State.SOUND, t_s))
+    assert story.told == ["opened", "resolved"]
+    assert story.changes[-1].note == "floor flat for 30m"
+
+
+def test_near_a_limit_is_below_it() -> None:
+    story = Story()
+    story.see(seen(State.WARNING, 10_000, subject=Subject.HEAP_PERCENT))
+    for t_s in range(10_060, 12_000, 60):
+        story.see(seen(State.SUSPECT, t_s, subject=Subject.HEAP_PERCENT))
+    assert story.told == ["opened", "resolved"]
 
 
 def test_the_calm_needed_has_a_ceiling_of_six_hours() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.recording import Recording
@@ -44,6 +44,7 @@ def alone(recording: Recording, options: ReplayOptions) -> list[Said]:
 
 @settings(max_examples=4, deadline=None)
 @given(st.lists(st.integers(0, 2**16), min_size=2, max_size=4))
+@example([0, 21715])  # a gap during which others go on
 def test_side_by_side_each_is_told_as_it_is_alone(seeds: list[int]) -> None:
     lives = [life(seed) for seed in seeds]
     together: list[list[Said]] = [[] for _ in lives]
@@ -92,7 +93,7 @@ def test_the_first_sample_is_left_out_and_blocks_without_samples_are_not_told() 
     t_s = np.array([0.0, 10.0, 40.0, 50.0])
     rows = {"anon": np.array([9.0, 1.0, 2.0, 3.0]), "cpu": np.array([0.0, 1.0, 2.0, 3.0])}
     batch = Batch([tape(Recording("gap", t_s, rows), ReplayOptions())], 10.0)
-    told = [(begin_s, seen, cohort.slots.tolist()) for begin_s, _, seen, cohort in batch.blocks()]
+    told = [(begin_s, seen, turns[0].cohort.slots.tolist()) for begin_s, seen, turns in batch.blocks()]
     ((one,),) = batch.series
 
     assert told == [(begin_s, [0], [one.slot]) for begin_s in (0.0, 10.0, 40.0, 50.0)]
