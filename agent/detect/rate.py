@@ -44,16 +44,14 @@ WANDERING = 3.0
 three times as large, by how much more than `EVEN_SHARE` of it lies in degrees 2 and 3."""
 EVEN_SHARE = 1 / 3
 """... of six, where the noise is independent."""
-CAUTION = 1.15
-"""So much wider are the intervals told: the rate that a program leaks at is not quite a constant."""
 MEETING = 0.5
 """Rates differ where intervals of this share of their 90 % width do not meet."""
 LEAST_ERROR = 0.01
 """Of a rate itself: no process grows more evenly, and floors are kept in 24 bits. ..."""
-HOUR_ERROR = 0.25
-"""... An hour, however even, tells the rate of those to come to a quarter, two hours to an eighth, ..."""
+HOUR_ERROR = 0.15
+"""... An hour, however even, tells the rate of those to come to 15 %, two hours to half of that, ..."""
 MOST_LEAST_ERROR = 0.5
-"""... and half an hour and less to a half."""
+"""... and 18 minutes and less to a half."""
 
 
 def _polynomials() -> Floats:
@@ -110,7 +108,7 @@ def rates(rows: Floats, onset: Ints, block_s: float) -> Rates:
     noise = np.maximum(fits.error * fits.wandering, fits.pausing)
     hours = np.maximum(fits.blocks[take, chosen], 1) * block_s / 3600.0
     least = np.clip(HOUR_ERROR / hours, LEAST_ERROR, MOST_LEAST_ERROR)
-    error = np.hypot(CAUTION * noise[take, chosen], least * value)
+    error = np.hypot(noise[take, chosen], least * value)
     error = np.where(fits.known[take, chosen], error, np.abs(value))
     slowed = np.minimum(np.maximum(0.0, fits.slope[take, before] - value), np.maximum(0.0, value))
     return Rates(

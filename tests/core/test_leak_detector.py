@@ -303,7 +303,7 @@ def test_a_small_leak_is_explained_to_the_letter() -> None:
 
     assert found is not None
     assert (found.state, found.block_s, found.quiet_s) == (State.WARNING, 120.0, 6960.0)
-    assert [round(v / 1e4) for v in found.rate] == [2395, 1743, 3037]
+    assert [round(v / 1e4) for v in found.rate] == [2395, 1999, 2781]
     assert found.onset_t_s - BIRTH_T_S == 8920.0
     assert [(r.name, r.passed, r.text) for r in found.reasons] == [
         ("lasting", True, "has grown for 2h30m after 1h56m of quiet (16m are enough)"),

@@ -52,7 +52,7 @@ def test_a_straight_line_has_its_own_slope_to_one_percent(blocks: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "share"), [(10, 0.5), (30, 0.5), (60, 0.25), (240, 0.0625), (6000, 0.01)]
+    ("minutes", "share"), [(10, 0.5), (30, 0.3), (60, 0.15), (240, 0.0375), (6000, 0.01)]
 )
 def test_the_longer_it_was_seen_the_more_a_rate_tells_of_the_hours_to_come(
     minutes: int, share: float
@@ -149,7 +149,7 @@ def test_about_nine_of_ten_intervals_hold_the_rate_however_alike_neighbours_are(
     found = rates(rows, np.zeros(400, dtype=np.intp), DAY_S)
 
     held = np.mean((found.low <= 1.0) & (found.high >= 1.0))
-    assert 0.8 <= held <= 0.97
+    assert 0.8 <= held <= 0.96
 
 
 def test_many_rows_are_told_as_one_by_one() -> None:
