@@ -134,8 +134,9 @@ def tell(tale: Tale) -> None:
     gone = tale.recorded("json_extract(alert, '$.transition') = 'gone'")
     known = {incident for incident, _, _ in tale.recorded("1")}  # a receiver may not have heard of it yet
     ends = [(incident, "gone", channel) for incident in known for channel in CHANNELS]
-    unsent = tale.recorded("state = 'pending'") if gone else ends
-    tale.live(lambda d: last_life(d, unsent))
+    unsent = tale.recorded("state = 'pending' ORDER BY sequence") if gone else ends
+    last = {(incident, channel): transition for incident, transition, channel in unsent}
+    tale.live(lambda d: last_life(d, last))
 
 
 def end_of_program(tale: Tale, daemon: InstalledDaemon) -> str:
@@ -143,9 +144,10 @@ def end_of_program(tale: Tale, daemon: InstalledDaemon) -> str:
     return tale.kill_at_arrival(daemon, CHANNELS, then=tale.program.kill)
 
 
-def last_life(daemon: InstalledDaemon, unsent: list[tuple[str, str, str]]) -> str:
+def last_life(daemon: InstalledDaemon, last: dict[tuple[str, str], str]) -> str:
+    """Wait for what each channel is to hear last: that may tell what waited before it, too."""
     daemon.wait_for("started ")
-    for incident, transition, channel in unsent:
+    for (incident, channel), transition in last.items():
         daemon.wait_for("delivered ", f"incident={incident} transition={transition} channel={channel} ")
     assert daemon.terminate() == 0
     return "by SIGTERM"
