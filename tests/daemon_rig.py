@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from agent.bootstrap import Setting, build
-from agent.clock import SystemClock
+from agent.clock import SystemClock, Waking
 from agent.config import load
 from agent.daemon.loop import Daemon
 from agent.logs import KeyValueFormatter
@@ -46,7 +46,7 @@ class HeldClock:
     def __init__(self) -> None:
         self.instant = SystemClock().now()
         self._changed = threading.Condition()
-        self._waiting: dict[str, tuple[float, threading.Event]] = {}
+        self._waiting: dict[str, tuple[float, Waking]] = {}
 
     def now(self) -> Instant:
         return self.instant
@@ -59,7 +59,7 @@ class HeldClock:
             event.set()
         return self.instant
 
-    def wait(self, event: threading.Event, seconds: float) -> bool:
+    def wait(self, event: Waking, seconds: float) -> bool:
         name, end_t_s = threading.current_thread().name, self.instant.t_s + seconds
         with self._changed:
             self._waiting[name] = (end_t_s, event)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.model import Instant
 
 if TYPE_CHECKING:
-    import threading
+    from agent.clock import Waking
 
 
 class FakeClock:
@@ -26,7 +26,7 @@ class FakeClock:
     def step_wall(self, seconds: float) -> None:
         self.instant = Instant(self.instant.t_s, self.instant.wall_s + seconds)
 
-    def wait(self, event: threading.Event, seconds: float) -> bool:
+    def wait(self, event: Waking, seconds: float) -> bool:
         if not event.is_set():
             self.advance(seconds)
         return event.is_set()

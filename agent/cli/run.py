@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -107,20 +106,20 @@ def _run(setting: Setting) -> None:
         log_start(setting)
         daemon = build(setting, stack)
         _handle_signals(daemon)
-        if asked_to_stop.is_set():
+        if asked_to_stop:
             daemon.stop()
         daemon.run()
         daemon.shut_down()
 
 
-def _handle_signals_while_starting() -> threading.Event:
-    """Return what a stop sets meanwhile; the file has only just been read.
+def _handle_signals_while_starting() -> list[int]:
+    """Return where the signals that ask for a stop meanwhile are noted; the file has only just been read.
 
     An exception instead could be raised in the middle of an import, which then fails for another reason.
     """
-    asked = threading.Event()
+    asked: list[int] = []  # an Event has a lock, which a handler may find taken by what it interrupts
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, lambda number, _: asked.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return asked
 

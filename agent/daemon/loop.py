@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.clock import Clock, monotonic_usec
+from agent.clock import Bell, Clock, monotonic_usec
 from agent.daemon.baselines import BaselineRound
 from agent.daemon.finding import Finder
 from agent.daemon.judge import Judge
@@ -66,9 +65,10 @@ class Daemon:
         self._ready = False
         self._failing = False
         self._spoken_of: list[ProcessKey] = []
-        self._stop = threading.Event()
-        self._reload = threading.Event()
-        self._wake = threading.Event()
+        # Plain values: what signal handlers touch must not have a lock.
+        self._stopping = False
+        self._reloading = False
+        self._wake = Bell()
 
     def view(self) -> HealthView:
         """Return how everything was after the latest tick; any thread may ask."""
@@ -76,20 +76,20 @@ class Daemon:
 
     def stop(self) -> None:
         """End the loop after the tick under way; safe in a signal handler."""
-        self._stop.set()
+        self._stopping = True
         self._wake.set()
 
     def ask_reload(self) -> None:
         """Read the configuration again before the next tick; safe in a signal handler."""
-        self._reload.set()
+        self._reloading = True
         self._wake.set()
 
     def run(self) -> None:
         """Tick at every interval until stopped."""
         due_t_s = self._parts.clock.now().t_s
-        while not self._stop.is_set():
-            if self._reload.is_set():
-                self._reload.clear()
+        while not self._stopping:
+            if self._reloading:
+                self._reloading = False
                 self.reload()
             now = self._parts.clock.now()
             if now.t_s >= due_t_s:

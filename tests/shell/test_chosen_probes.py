@@ -15,7 +15,7 @@ from children import LeakyChild
 from probe_rig import LONG_S, Answering, beside, polled, settle, target_of
 from receiver import Receiver
 
-from agent.clock import Clock, SystemClock
+from agent.clock import Clock, SystemClock, Waking
 from agent.daemon.watched import WatchedSet
 from agent.logs import KeyValueFormatter
 from agent.model import Instant
@@ -146,7 +146,7 @@ class Stopwatch:
     def now(self) -> Instant:
         return Instant(next(self._looks), 0.0)
 
-    def wait(self, event: threading.Event, seconds: float) -> bool:
+    def wait(self, event: Waking, seconds: float) -> bool:
         return event.wait(seconds)
 
 
