@@ -21,7 +21,7 @@ from agent.secret import Secret
 from agent.text import MAX_NAME_CHARS, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from agent.alerts.answers import HttpPort, Response
     from agent.alerts.tools import Tools
@@ -80,26 +80,26 @@ class AlertmanagerOptions(ChannelOptions):
         """Return the channel."""
         return AlertmanagerChannel(name, self, tools)
 
-    def mistakes(self, given: Callable[[str], bool]) -> Iterator[Mistake]:  # noqa: ARG002 - an empty one is none
-        """Yield where urls, user, password and token do not fit."""
-        problem = _problem_of(self)
-        if problem is not None:
-            key, expected, found = problem
-            yield Mistake((key,), expected, found)
+    def mistakes(self, given: Callable[[str], bool]) -> Iterable[Mistake]:  # noqa: ARG002 - an empty one is none
+        """Return where urls, user, password and token do not fit."""
+        mistake = _mistake_in(self)
+        return () if mistake is None else (mistake,)
 
 
-def _problem_of(options: AlertmanagerOptions) -> tuple[str, str, str] | None:
+def _mistake_in(options: AlertmanagerOptions) -> Mistake | None:
     # The words hold no part of an address: somebody may have written a password into it.
     if not all(is_web_address(url) for url in options.urls):
-        return "urls", "http(s) URLs", "something else"
+        return Mistake(("urls",), "http(s) URLs", "something else")
     if any("@" in split_url(url).netloc for url in options.urls):
-        return "urls", "URLs without a user in them, see username and password", "one with a user"
+        expected = "URLs without a user in them, see username and password"
+        return Mistake(("urls",), expected, "one with a user")
     if options.token and options.username:
-        return "token", "either a token, or username and password", "both"
+        return Mistake(("token",), "either a token, or username and password", "both")
     if bool(options.username) != bool(options.password):
-        return "password", "username and password together", "one of them"
+        return Mistake(("password",), "username and password together", "one of them")
     if (options.token or options.password) and any(_in_clear(url) for url in options.urls):
-        return "urls", "https URLs where a password or token is sent (http only to loopback)", "http"
+        expected = "https URLs where a password or token is sent (http only to loopback)"
+        return Mistake(("urls",), expected, "http")
     return None
 
 

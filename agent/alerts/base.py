@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Mistake(NamedTuple):
     found: str
 
 
-class ChannelOptions:
+class ChannelOptions(ABC):
     """What the file says of one channel: a frozen dataclass for each kind, beside its code."""
 
     __slots__ = ()
@@ -62,9 +63,9 @@ class ChannelOptions:
     ALTERNATIVES: ClassVar[tuple[str, ...]] = ()
     """Exactly one of these secrets is needed; where all that are given are empty, the channel is off."""
 
+    @abstractmethod
     def build(self, name: str, tools: Tools) -> Channel:
         """Return the channel; nothing is sent or opened yet."""
-        raise NotImplementedError
 
     def mistakes(self, given: Callable[[str], bool]) -> Iterable[Mistake]:  # noqa: ARG002 - for kinds that ask
         """Return what does not fit between options that are sound each; `given` tells of keys of the file."""

@@ -25,9 +25,8 @@ class Gauges:
 
     def reconfigure(self, config: Config) -> None:
         """Send to the channels of another configuration from now on."""
-        live = config.live_channels
-        kinds = {name: CHANNEL_OPTIONS.name_of(options) for name, options in live.items()}
-        wanted: dict[str, Any] = {name: live[name] for name in live if kinds[name] == "datadog"}
+        live = config.live_channels.items()
+        wanted: dict[str, Any] = {n: o for n, o in live if CHANNEL_OPTIONS.name_of(o) == "datadog"}
         for name, gauges in list(self._charted.items()):
             if wanted.get(name) != gauges.options:
                 gauges.stop(timeout_s=0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from agent.evidence.kernel.procfs import ProcessGoneError
+from agent.evidence.kernel.procfs import ProcessGoneError, has_signal
 from agent.evidence.source import SourceError
 from agent.units import format_duration
 
@@ -100,8 +99,8 @@ def _let_run(held: HeldProcess) -> None:
 
 def _stop_is_pending(held: HeldProcess) -> bool:
     """Whether a SIGSTOP waits for the process (proc_pid_status(5)); SIGCONT takes it back."""
-    pending = re.findall(rb"^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$", held.read("status"), re.MULTILINE)
-    return any(int(mask, 16) >> signal.SIGSTOP - 1 & 1 for mask in pending)
+    status = held.read("status")
+    return any(has_signal(status, mask, signal.SIGSTOP) for mask in ("SigPnd", "ShdPnd"))
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], timeout_s: float, max_bytes: int) -> int:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.evidence.kernel.procfs import has_signal, parse_mask
 from agent.evidence.rights import READ
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ def prove(held: HeldProcess) -> Hotspot:
 
 def check_signals(status: bytes) -> None:
     """Raise RefusedError unless a process catches what a JVM does, by its /proc/PID/status."""
-    caught = re.search(rb"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    mask = int(caught[1], 16) if caught else 0
-    if not all(mask >> (number - 1) & 1 for number in NEEDED_SIGNALS):
+    if not all(has_signal(status, "SigCgt", number) for number in NEEDED_SIGNALS):
         raise RefusedError("it does not catch SIGQUIT: no JVM, or one that starts up or runs with -Xrs")
 
 
@@ -76,8 +75,7 @@ def check_right(jvm: Hotspot) -> None:
     if (jvm.uid, jvm.gid) == (os.geteuid(), os.getegid()):
         return
     status = Path("/proc/self/status").read_bytes()
-    effective = re.search(rb"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    mask = int(effective[1], 16) if effective else 0
+    mask = parse_mask(status, "CapEff")
     if not all(mask >> bit & 1 for bit in (CAP_KILL, CAP_SETGID, CAP_SETUID)):
         raise RefusedError(NEEDS_USER)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
@@ -140,6 +141,17 @@ def parse_status(raw: bytes) -> dict[str, str | int]:
         elif name == "Uid" and words:
             found["EffectiveUid"] = int(words[1])
     return found
+
+
+def parse_mask(status: bytes, name: str) -> int:
+    """Return a mask of /proc/PID/status (proc_pid_status(5)), e.g. "SigCgt"; 0 where there is none."""
+    found = re.search(rb"^%s:\s*([0-9a-f]+)$" % name.encode(), status, re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
+def has_signal(status: bytes, mask: str, number: int) -> bool:
+    """Whether a signal is in one of the masks of /proc/PID/status."""
+    return bool(parse_mask(status, mask) >> (number - 1) & 1)
 
 
 def parse_limits(raw: bytes) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from agent.evidence.kernel.procfs import has_signal
 from agent.evidence.node import scripts
 from agent.evidence.rights import READ
 from agent.evidence.source import SourceError
@@ -149,5 +150,4 @@ def _why_no_signal(held: HeldProcess, fd: int) -> str:
 
 def handles(status: bytes, number: int) -> bool:
     """Whether a handler is set for a signal, by SigCgt of /proc/PID/status: otherwise it may kill."""
-    caught = re.search(rb"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+    return has_signal(status, "SigCgt", number)
