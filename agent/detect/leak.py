@@ -124,7 +124,7 @@ class LeakDetector:
         """Judge a level of those whose turn it is."""
         before = {slot: self._found[slot].pop(level, None) for slot in self._found.keys() & due.names}
         looked = self._turns.looked(level, due.slots)
-        self._turns.wait(level, due.slots)
+        self._turns.rest(level, due.slots)
         look = Look.at_rising(self._rings, level, due, t_s, self._options.min_rate_bytes_per_hour)
         if look is not None:
             self._turns.wait(level, look.slots, look.rise.blocks)
@@ -201,7 +201,7 @@ class LeakDetector:
         per_hour = look.rate_per_hour
         rate = rates(look.rows, look.rise.onset, look.window.block_s)
         chances, stand = probability(scores), standings(rate, look.window.peaks)
-        notable = self._notable(measures)
+        notable, reasons = self._notable(measures), explain(measures)
         return [
             Finding(
                 t_s=look.t_s,
@@ -216,7 +216,7 @@ class LeakDetector:
                 block_s=look.window.block_s,
                 significance=float(look.rise.significance[k]),
                 standing=stand[k] if look.series[k].limit is not None else None,
-                reasons=explain(measures.of(k)),
+                reasons=reasons[k],
             )
             for k in range(len(look.series))
         ]

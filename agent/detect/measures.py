@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class _Rows:
-    """Arrays of one length, of which some rows, or one, can be picked."""
+    """Arrays of one length, of which some rows can be picked."""
 
     __slots__ = ()
 
-    def of(self, rows: Ints | int) -> Self:
-        """Return some of the rises; or one, with numbers in the place of arrays."""
+    def of(self, rows: Ints) -> Self:
+        """Return some of the rises."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type] # see below
         return type(self)(  # every subclass is a dataclass
             **{name: one.of(rows) if isinstance(one, _Rows) else one[rows] for name, one in values.items()}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.detect import rules
 from agent.model import Reason
@@ -19,52 +18,89 @@ NOTED_URGENCY = 0.5
 """Urgency is told where it shortened the growth that is needed to this share or less."""
 
 
-def explain(m: Measures) -> tuple[Reason, ...]:
-    """Return every consideration of one rise (a single row), passed (speaks for a leak) or failed."""
+class _Rise(NamedTuple):
+    """One rise in plain numbers: what `Measures` and its `Shape` call the same."""
+
+    counts: bool
+    block_s: float
+    lasted_s: float
+    brief: bool
+    counted_s: float
+    needed_s: float
+    settled: bool
+    quiet_s: float
+    horizon_s: float
+    headroom: float
+    base: float
+    growth: float
+    significance: float
+    end: float
+    peak: float
+    passed: float
+    fall: float
+    speed: float
+    newest_step: float
+    least_step: float
+    jumps_share: float
+    slope_before: float
+    end_speed: float
+    end_speed_error: float
+    load_share: float
+    unloaded: bool
+
+
+def explain(measures: Measures) -> list[tuple[Reason, ...]]:
+    """Return every consideration of each rise, passed (speaks for a leak) or failed."""
+    of = [measures if hasattr(measures, name) else measures.shape for name in _Rise._fields]
+    columns = [getattr(one, name).tolist() for one, name in zip(of, _Rise._fields, strict=True)]
+    return [_explain(_Rise(*row)) for row in zip(*columns, strict=True)]
+
+
+def _explain(rise: _Rise) -> tuple[Reason, ...]:
     return (
-        _lasting(m),
-        _above_noise(m),
-        _new_high(m),
-        _keeps(m),
-        _goes_on(m),
-        _no_jump(m),
-        _not_slowing(m),
-        *_load(m),
+        _lasting(rise),
+        _above_noise(rise),
+        _new_high(rise),
+        _keeps(rise),
+        _goes_on(rise),
+        _no_jump(rise),
+        _not_slowing(rise),
+        *_load(rise),
     )
 
 
-def _amount(m: Measures, value: float) -> str:
+def _amount(rise: _Rise, value: float) -> str:
     """Return an amount as people write it."""
-    return f"{value:.0f}" if m.shape.counts else format_bytes(value)
+    return f"{value:.0f}" if rise.counts else format_bytes(value)
 
 
-def _lasting(m: Measures) -> Reason:
-    lasted, needed = format_duration(float(m.counted_s)), format_duration(float(m.needed_s))
+def _lasting(rise: _Rise) -> Reason:
+    lasted, needed = format_duration(rise.counted_s), format_duration(rise.needed_s)
     after = (
-        f"after {format_duration(float(m.quiet_s))} of quiet"
-        if m.settled
+        f"after {format_duration(rise.quiet_s)} of quiet"
+        if rise.settled
         else "without a quiet time before it"
     )
-    passed = bool(m.counted_s >= m.needed_s)
+    passed = rise.counted_s >= rise.needed_s
     if passed:
-        text = f"has grown for {lasted} {after} ({needed} are enough{_urgency(m)})"
+        text = f"has grown for {lasted} {after} ({needed} are enough{_urgency(rise)})"
     else:
         text = f"too young: has grown for {lasted} {after}, {needed} are needed"
     return Reason("lasting", passed=passed, text=text)
 
 
-def _urgency(m: Measures) -> str:
+def _urgency(rise: _Rise) -> str:
     """Return why so little is enough, where it is because time is short."""
-    if not m.settled or m.horizon_s > NOTED_URGENCY * rules.HORIZON_S:
+    if not rise.settled or rise.horizon_s > NOTED_URGENCY * rules.HORIZON_S:
         return ""
-    within = format_duration(float(m.horizon_s))
-    least = rules.LEAST_DOUBLED_COUNT if m.shape.counts else rules.LEAST_DOUBLED_BYTES
-    ends = m.headroom < max(float(m.shape.base), least)
+    within = format_duration(rise.horizon_s)
+    least = rules.LEAST_DOUBLED_COUNT if rise.counts else rules.LEAST_DOUBLED_BYTES
+    ends = rise.headroom < max(rise.base, least)
     return f", it is urgent: full within {within}" if ends else f", it is urgent: doubles within {within}"
 
 
-def _above_noise(m: Measures) -> Reason:
-    significance = float(m.shape.significance)
+def _above_noise(rise: _Rise) -> Reason:
+    significance = rise.significance
     passed = significance >= rules.MIN_SIGNIFICANCE
     word = "stands out of the noise" if passed else "within the noise"
     times = f"{significance:.1f}" if significance <= MOST_TOLD else f"over {MOST_TOLD}"
@@ -72,50 +108,50 @@ def _above_noise(m: Measures) -> Reason:
     return Reason("above-noise", passed=passed, text=text)
 
 
-def _new_high(m: Measures) -> Reason:
-    end, peak = float(m.end), float(m.peak)
-    if not np.isfinite(end):
+def _new_high(rise: _Rise) -> Reason:
+    end, peak = rise.end, rise.peak
+    if not math.isfinite(end):
         return Reason("new-high", passed=False, text="was not seen lately")
-    if not np.isfinite(peak):
-        text = f"floor is at {_amount(m, end)}, never seen before"
+    if not math.isfinite(peak):
+        text = f"floor is at {_amount(rise, end)}, never seen before"
         return Reason("new-high", passed=True, text=text)
-    margin = rules.PASS_MARGIN_BRIEF if m.shape.brief else rules.PASS_MARGIN
-    passed = bool(m.passed >= margin)
+    margin = rules.PASS_MARGIN_BRIEF if rise.brief else rules.PASS_MARGIN
+    passed = rise.passed >= margin
     word = "passes" if passed else "does not pass"
-    text = f"floor {_amount(m, end)} {word} the earlier peak {_amount(m, peak)}"
+    text = f"floor {_amount(rise, end)} {word} the earlier peak {_amount(rise, peak)}"
     return Reason("new-high", passed=passed, text=text)
 
 
-def _keeps(m: Measures) -> Reason:
-    fall, growth = float(m.shape.fall), float(m.shape.growth)
+def _keeps(rise: _Rise) -> Reason:
+    fall, growth = rise.fall, rise.growth
     passed = fall <= rules.MAX_DRAWDOWN * growth
     word = "gives nothing back" if passed else "comes back down"
-    text = f"{word}: fell by at most {_amount(m, fall)} while it grew {_amount(m, growth)}"
+    text = f"{word}: fell by at most {_amount(rise, fall)} while it grew {_amount(rise, growth)}"
     return Reason("keeps", passed=passed, text=text)
 
 
-def _goes_on(m: Measures) -> Reason:
-    step, speed = float(m.shape.newest_step), float(m.speed)
+def _goes_on(rise: _Rise) -> Reason:
+    step, speed = rise.newest_step, rise.speed
     passed = step >= rules.MIN_NEWEST_STEP and speed >= rules.MIN_LATEST_SPEED
     word = "goes on" if passed else "has levelled off"
     share = 100.0 * max(0.0, min(step, speed))
     return Reason("goes-on", passed=passed, text=f"{word}: lately at {share:.0f} % of its mean speed")
 
 
-def _no_jump(m: Measures) -> Reason:
-    short = m.shape.lasted_s < rules.SHORT_BLOCKS * m.shape.block_s
+def _no_jump(rise: _Rise) -> Reason:
+    short = rise.lasted_s < rules.SHORT_BLOCKS * rise.block_s
     most = rules.MAX_JUMPS_SHARE_SHORT if short else rules.MAX_JUMPS_SHARE
-    passed = bool(m.shape.least_step >= rules.MIN_EVEN_STEP and m.shape.jumps_share <= most)
+    passed = rise.least_step >= rules.MIN_EVEN_STEP and rise.jumps_share <= most
     word = "grows steadily" if passed else "grew by jumps"
-    share = 100.0 * min(1.0, float(m.shape.jumps_share))
+    share = 100.0 * min(1.0, rise.jumps_share)
     return Reason("no-jump", passed=passed, text=f"{word}: the three largest steps carry {share:.0f} % of it")
 
 
-def _not_slowing(m: Measures) -> Reason:
-    if not m.settled and m.slope_before > rules.MAX_SLOWING:
-        text = f"has been slowing: it grew {float(m.slope_before):.1f} times as fast before"
+def _not_slowing(rise: _Rise) -> Reason:
+    if not rise.settled and rise.slope_before > rules.MAX_SLOWING:
+        text = f"has been slowing: it grew {rise.slope_before:.1f} times as fast before"
         return Reason("not-slowing", passed=False, text=text)
-    end, error = float(m.shape.end_speed), rules.Z_95 * float(m.shape.end_speed_error)
+    end, error = rise.end_speed, rules.Z_95 * rise.end_speed_error
     if end + error >= rules.MIN_END_SPEED:
         return Reason("not-slowing", passed=True, text="is no slower than it was")
     share = f"{100 * max(0.0, end):.0f} % (at most {100 * max(0.0, end + error):.0f} %)"
@@ -124,14 +160,14 @@ def _not_slowing(m: Measures) -> Reason:
     )
 
 
-def _load(m: Measures) -> tuple[Reason, ...]:
+def _load(rise: _Rise) -> tuple[Reason, ...]:
     """Return what the load says, where it says anything."""
-    if m.unloaded:
+    if rise.unloaded:
         return (Reason("not-load", passed=True, text="grows beside its load, whose part is taken out"),)
-    if m.load_share <= 0:
+    if rise.load_share <= 0:
         return ()
-    share = f"{100 * float(m.load_share):.0f} % of it"
-    if m.load_share < rules.LOAD_SHARE:
+    share = f"{100 * rise.load_share:.0f} % of it"
+    if rise.load_share < rules.LOAD_SHARE:
         return (Reason("not-load", passed=True, text=f"the load explains only {share}"),)
     longer = format_duration(rules.LOADED_S)
     return (

@@ -1,7 +1,11 @@
-"""Whose turn it is to be looked at: a rise again when it may be an eighth longer, a suspect sooner."""
+"""Whose turn it is to be looked at: a rise again when it may be an eighth longer, a suspect sooner.
+
+What does not rise is looked at as seldom as a leak is sure to be seen in time.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +22,12 @@ if TYPE_CHECKING:
     Blocks = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
+LEVELS_IN_TURN = 4
+"""Of what rests, so many levels are looked at one after the other: each sees nearly what the next does."""
 SHARE = 8
 """What is no leak yet can be one when it has lasted an eighth longer, hardly sooner."""
-MOST_FINE = 8
-"""No series waits for more blocks than this ..."""
+MOST_FINE = 16
+"""No rise waits for more blocks than this ..."""
 FINE_S = rules.MIN_RISE_S / SHARE
 """... that are so short: in a long one, a rise of few blocks may be all that a collector lets be seen, ..."""
 MOST = 4
@@ -37,6 +43,8 @@ class Turns:
 
     def __init__(self, rings: Rings) -> None:
         self._rings = rings
+        self._resting = 2 ** max(0, round(math.log2(rules.MIN_RISE_S / rings.base_s)))
+        """Finest blocks between two looks: a power of two, so that levels keep their distance."""
         self._from: dict[int, Blocks] = {}
 
     def due(self, level: int, cohort: Cohort) -> Cohort:
@@ -44,11 +52,17 @@ class Turns:
         due = self._of(level)[cohort.slots] <= self._rings.newest(level)
         return cohort if due.all() else cohort.of(np.flatnonzero(due))
 
-    def wait(self, level: int, slots: Ints, blocks: Ints | int = 0) -> None:
-        """Let series wait whose rise has lasted so many blocks and is no leak; 0 for those without one.
+    def rest(self, level: int, slots: Ints) -> None:
+        """Let series wait that do not rise, for about as long as the shortest rise of a leak lasts.
 
-        No rise can be a leak before it has lasted `MIN_RISE_S`.
+        A rise that one level just missed is seen by the next ones sooner, as they take turns.
         """
+        blocks = max(1, self._resting >> level)
+        newest, phase = self._rings.newest(level), level % LEVELS_IN_TURN * blocks // LEVELS_IN_TURN
+        self._of(level)[slots] = newest + blocks - (newest - phase) % blocks
+
+    def wait(self, level: int, slots: Ints, blocks: Ints) -> None:
+        """Let series wait whose rise has lasted so many blocks and is no leak."""
         block_s = self._rings.block_s(level)
         eighth = np.maximum(blocks, rules.MIN_RISE_S / block_s) / SHARE
         most = MOST_FINE if block_s <= FINE_S else MOST

@@ -18,7 +18,7 @@ FEW_BLOCKS = {"block_s": 600.0}
 
 
 def reasons(different: dict[str, Any]) -> dict[str, tuple[bool, str]]:
-    return {one.name: (one.passed, one.text) for one in explain(measures(**different).of(0))}
+    return {one.name: (one.passed, one.text) for one in explain(measures(**different))[0]}
 
 
 @pytest.mark.parametrize(
