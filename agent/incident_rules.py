@@ -70,7 +70,9 @@ def observe(
     known = open_incident.member(seen.process.key)
     if known is None and not alarming:
         return open_incident, ()
-    incident = replace(open_incident.with_member(_seen_again(known, seen, now)), orphaned=None)
+    incident = open_incident.with_member(_seen_again(known, seen, now))
+    if incident.orphaned is not None:
+        incident = replace(incident, orphaned=None)
     if alarming:
         return _alarmed(incident, seen, now, quiet=quiet)
     disproof = _news(known, seen) if incident.event is Event.LEAK else ""
@@ -156,9 +158,11 @@ def _alarmed(
 ) -> tuple[Incident, tuple[Change, ...]]:
     """Take over what the verdict says of the whole incident; told are a higher severity and other figures."""
     verdict, lead = seen.verdict, incident.lead
-    incident = replace(incident, event=_event_after(incident, verdict))
+    event, onset_wall_s = _event_after(incident, verdict), incident.onset_wall_s
     if lead.key == seen.process.key and verdict.onset_t_s is not None:
-        incident = replace(incident, onset_wall_s=now.wall_at(verdict.onset_t_s))
+        onset_wall_s = now.wall_at(verdict.onset_t_s)
+    if (event, onset_wall_s) != (incident.event, incident.onset_wall_s):
+        incident = replace(incident, event=event, onset_wall_s=onset_wall_s)
     if verdict.state > incident.state:
         note = f"{incident.state} to {verdict.state} after {format_duration(passed_s(incident.opened, now))}"
         worse = replace(incident, state=verdict.state, reminders=0, acknowledged=None)

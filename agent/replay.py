@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -45,6 +46,11 @@ class ReplayOptions:
     thresholds: Thresholds | None = None
     """Plain limits; None: only the detector judges."""
     incidents: IncidentOptions = field(default_factory=IncidentOptions)
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether only the detector judges, and nothing is known to be reached."""
+        return self.limit_bytes is None and self.thresholds is None
 
     @property
     def reach_s(self) -> float:
@@ -141,6 +147,16 @@ class Replay:
         return max(looks, key=lambda pair: pair[1].gravity, default=None)
 
 
+class _Look(NamedTuple):
+    """What is found of one series."""
+
+    weight: tuple[State, bool, float]
+    """Of two as grave, the one that speaks already goes on."""
+    track: int
+    finding: Finding | None
+    breach: Breach | None
+
+
 class _Told:
     """What is told of one recording of a batch."""
 
@@ -161,6 +177,10 @@ class _Told:
         self._members = {
             one: [k for k, track in enumerate(self.tracks) if track.subject is one] for one in subjects
         }
+        self._found: list[Finding | None] = []
+        """By series, in the newest block that was told of."""
+        self._steady = False
+        """Whether the same findings would change nothing: calm, and the way to a limit, change with time."""
         self._stories = {one: Story(options.incidents) for one in (*subjects, Subject.HEAP_PERCENT)}
 
     @property
@@ -175,44 +195,47 @@ class _Told:
 
     def tell(self, detector: LeakDetector, breaches: dict[int, Breach], t_s: float) -> Iterator[Said]:
         """Yield what has changed by the beginning of a block."""
+        before, self._found = self._found, [detector.finding(one.slot, t_s) for one in self._series]
+        if self._steady and all(map(operator.is_, self._found, before)):
+            for story in self._stories.values():
+                story.goes_on(t_s)
+            return
         row = int(np.searchsorted(self.clock_s, t_s))
+        self._steady = self._options.unlimited
         for subject, members in self._members.items():
             story = self._stories[subject]
-            looks = [self._look(k, detector, breaches, t_s, story) for k in members]
-            if story.idle and not any(finding or breach for _, _, finding, breach in looks):
+            looks = [self._look(k, breaches, story) for k in members]
+            if story.idle and not any(look.finding or look.breach for look in looks):
                 continue
-            _, k, finding, breach = max(looks, key=lambda look: look[0])
-            yield from story.tell(self.tracks[k].kind, self._growth(k, finding, breach, row, t_s))
+            gravest = max(looks, key=lambda look: look.weight)
+            self._steady &= gravest.weight[0] >= State.SUSPECT
+            verdict = self._growth(gravest, row, t_s)
+            yield from story.tell(self.tracks[gravest.track].kind, verdict)
         near = self._near_limit(row, t_s)
         if near is not None:
             yield from self._stories[Subject.HEAP_PERCENT].tell(str(Subject.HEAP_PERCENT), near)
 
-    def _growth(
-        self, k: int, finding: Finding | None, breach: Breach | None, row: int, t_s: float
-    ) -> Verdict:
+    def _growth(self, look: _Look, row: int, t_s: float) -> Verdict:
         """Return the verdict of the series that is worst off."""
-        track = self.tracks[k]
+        track = self.tracks[look.track]
         verdict = growth_verdict(
             track.subject,
             t_s=t_s,
             age_s=t_s,
-            current=float(self._carried[k, row]),
+            current=float(self._carried[look.track, row]),
             limit=self._options.limit_bytes if track.memory else None,
-            finding=finding,
-            breach=breach,
+            finding=look.finding,
+            breach=look.breach,
             options=self._options.detection,
         )
         return self._naming.named(None, verdict, self._rings, self._compared)
 
-    def _look(
-        self, k: int, detector: LeakDetector, breaches: dict[int, Breach], t_s: float, story: Story
-    ) -> tuple[tuple[State, bool, float], int, Finding | None, Breach | None]:
-        """Return one series with its weight: of two as grave, the one that speaks already goes on."""
-        slot = self._series[k].slot
-        finding, breach = detector.finding(slot, t_s), breaches.get(slot)
+    def _look(self, k: int, breaches: dict[int, Breach], story: Story) -> _Look:
+        finding, breach = self._found[k], breaches.get(self._series[k].slot)
         state = max(one.state if one else State.SOUND for one in (finding, breach))
         speaking = self.tracks[k].kind == story.kind
-        return (state, speaking, finding.probability if finding else 0.0), k, finding, breach
+        weight = (state, speaking, finding.probability if finding else 0.0)
+        return _Look(weight, k, finding, breach)
 
     def _near_limit(self, row: int, t_s: float) -> Verdict | None:
         memory, limits, most = self.memory, self._options.thresholds, self._options.limit_bytes

@@ -114,13 +114,12 @@ class Batch:
         values = np.stack(rows)
         values[:, 0] = np.nan
         ids = np.floor_divide(tape.clock_s, self.rings.base_s).astype(np.int64)
+        places = np.array(slots, dtype=np.intp)
+        if (ids[1:] > ids[:-1]).all():
+            return _Cut(places, ids, values, values)
         blocks, first = np.unique(ids, return_index=True)
-        return _Cut(
-            np.array(slots, dtype=np.intp),
-            blocks,
-            np.fmin.reduceat(values, first, axis=1),
-            np.fmax.reduceat(values, first, axis=1),
-        )
+        floors, peaks = (of.reduceat(values, first, axis=1) for of in (np.fmin, np.fmax))
+        return _Cut(places, blocks, floors, peaks)
 
 
 class Turn(NamedTuple):

@@ -106,6 +106,11 @@ class Story:
             return self._suspicion(kind, verdict)
         return self._rate(kind, verdict, self._incident)
 
+    def goes_on(self, t_s: float) -> None:
+        """Take it that the newest verdict, an alarm or a suspicion, still holds."""
+        if self._suspected_t_s is not None:
+            self._suspected_t_s = t_s
+
     def _transition(self, change: Change, kind: str, verdict: Verdict) -> Said:
         self._suspected_t_s = None
         if change.transition is Transition.RESOLVED:
