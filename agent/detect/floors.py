@@ -95,16 +95,18 @@ def quiet_s(
     from_block = np.where(outside.any(axis=2), blocks - np.argmax(outside[:, :, ::-1], axis=2), 0)
     quiet = seen & (np.arange(blocks) >= from_block[:, :, None])
     count = quiet.sum(axis=2)
-    rising = _halves_rise(rows, quiet, count) > rules.QUIET_SLOPE * rate_per_s[:, None] * block_s * count
-    stretch = np.where((count >= rules.MIN_QUIET_BLOCKS) & ~rising, count * block_s, 0.0)
+    stretch = np.where(count >= rules.MIN_QUIET_BLOCKS, count * block_s, 0.0)
+    series, levels = at = np.nonzero(stretch)
+    slope = rules.QUIET_SLOPE * rate_per_s[series] * block_s[levels]
+    stretch[at] *= _halves_rise(rows[at], quiet[at], count[at]) <= slope * count[at]
     return np.asarray(stretch.max(axis=1))
 
 
 def _halves_rise(rows: Floats, quiet: Bools, count: NDArray[np.intp]) -> Floats:
     """Return by how much the quiet floors rise from end to end: twice the way between their halves' means."""
-    place = np.cumsum(quiet, axis=2)
-    older = quiet & (place <= count[:, :, None] // 2)
+    place = np.cumsum(quiet, axis=1, dtype=np.int16)
+    older = quiet & (place <= count[:, None] // 2)
     newer = quiet & ~older
     value = np.where(quiet, rows, 0.0)
-    means = [(value * part).sum(axis=2) / np.maximum(1, part.sum(axis=2)) for part in (older, newer)]
+    means = [(value * part).sum(axis=1) / np.maximum(1, part.sum(axis=1)) for part in (older, newer)]
     return np.asarray(2 * (means[1] - means[0]))

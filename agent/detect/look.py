@@ -133,17 +133,18 @@ class Look:
         """Measure what was before every rise, too."""
         rise, births, onset_t_s = self.rise, _births(self.series), self.onset_t_s
         since_t_s = floors.judged_from_s(births, self.t_s)
-        past = _without_uncollected(self.rings.past(_slots(self.series)), self.series)
-        peak = np.maximum(self._peak(past, onset_t_s, since_t_s), self._known_peak())
+        finest = max(0, self.level - 1)
+        finer = _without_uncollected(self.rings.past(_slots(self.series), finest), self.series)
+        past = finer.from_level(self.level - finest)
+        peak = np.maximum(self._peak(finer, onset_t_s, since_t_s), self._known_peak())
         quiet_s = floors.quiet_s(
-            past.from_level(self.level),
+            past,
             onset_t_s=onset_t_s,
             since_t_s=since_t_s,
             base=rise.base,
             rate_per_s=rise.slope / self.window.block_s,
             growth=rise.growth,
         )
-        finer = past.from_level(max(0, self.level - 1))
         return Measures(
             shape=form,
             age_s=self.t_s - births,

@@ -236,12 +236,14 @@ class Rings:
                     other.add_block(start_t_s, slots, floors, peaks, window.block_s)
         return other
 
-    def past(self, slots: Ints) -> Past:
-        """Return the complete blocks of some series at every level."""
-        ids = np.stack([self._ids(level) for level in range(self.levels)])
-        block_s = self.base_s * 2.0 ** np.arange(self.levels)[:, None]
-        read = [self._read(level, slots) for level in range(self.levels)]
-        floors, peaks = (np.stack([one[k] for one in read], axis=1) for k in (0, 1))
+    def past(self, slots: Ints, finest: int = 0) -> Past:
+        """Return the complete blocks of some series at a level and every coarser one."""
+        levels = range(finest, self.levels)
+        ids = np.stack([self._ids(level) for level in levels])
+        block_s = self.base_s * 2.0 ** np.array(levels)[:, None]
+        floors, peaks = (np.empty((len(slots), len(levels), self.blocks - 1)) for _ in range(2))
+        for at, level in enumerate(levels):
+            floors[:, at], peaks[:, at] = self._read(level, slots)
         return Past(ids * block_s, (ids + 1) * block_s, floors, peaks)
 
     def _ids(self, level: int) -> Ints:
