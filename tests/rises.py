@@ -40,6 +40,8 @@ _LEAK = {
     "headroom": np.inf,
     "load_share": 0.0,
     "unloaded": False,
+    "more_work": 0.0,
+    "work_rise": 0.0,
 }
 """Two hours of growth after four hours of quiet, neither urgent nor straight."""
 FROM_START = {"quiet_s": 0.0, "lasted_s": 6 * HOUR_S, "above_s": 6 * HOUR_S}

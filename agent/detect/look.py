@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.detect import floors, growth, load, rules, shape
+from agent.detect import floors, growth, load, rules, shape, work
 from agent.detect.measures import Measures, Shape
 from agent.detect.series import Cohort, Series
 from agent.history.rings import Rings, Window
@@ -145,6 +145,8 @@ class Look:
             rate_per_s=rise.slope / self.window.block_s,
             growth=rise.growth,
         )
+        quiet_s = np.maximum(quiet_s, self._lent_quiet_s(onset_t_s))
+        more = self._work(since_t_s, onset_t_s, quiet_s)
         return Measures(
             shape=form,
             age_s=self.t_s - births,
@@ -154,11 +156,28 @@ class Look:
             above_s=self._above_s(peak),
             slope_before=shape.slope_before(self.rows, rise.onset, rise.base) / np.maximum(rise.slope, 1e-9),
             fall_before=floors.deepest_fall_before(finer, since_t_s, onset_t_s),
-            quiet_s=np.maximum(quiet_s, self._lent_quiet_s(onset_t_s)),
+            quiet_s=quiet_s,
             headroom=self._headroom(),
             load_share=load.share(self.rings, self.level, self.series, self.rows, self.rise),
             unloaded=self.unloaded,
+            more_work=more.than_before,
+            work_rise=more.than_earlier,
         )
+
+    def _work(self, since_t_s: Floats, onset_t_s: Floats, quiet_s: Floats) -> work.Work:
+        """Return how much more was done, of those of whom anybody knows it."""
+        more = work.Work(*(np.zeros(len(self.series)) for _ in range(2)))
+        slots = np.array([-1 if one.load_slot is None else one.load_slot for one in self.series])
+        known = np.flatnonzero(slots >= 0)
+        if len(known):
+            past = self.rings.past(slots[known], max(0, self.level - FINER_LEVELS))
+            since_t_s, onset_t_s, quiet_t_s = (
+                one[known] for one in (since_t_s, onset_t_s, onset_t_s - quiet_s)
+            )
+            moments = work.Moments(since_t_s, quiet_t_s, onset_t_s, self.window.end_t_s)
+            found = work.done(past, moments)
+            more.than_before[known], more.than_earlier[known] = found.than_before, found.than_earlier
+        return more
 
     def _finer_speed(self) -> Floats:
         """Return the newest speed as finer blocks see it: whether the rise has stopped just now."""

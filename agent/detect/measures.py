@@ -93,13 +93,22 @@ class Measures(_Rows):
     """How much of the growth goes along with a load that rose with it: 0 none, 1 all of it."""
     unloaded: Bools
     """Whether what the load explains was taken out of the floors beforehand."""
+    more_work: Floats
+    """How many times as much was done during the rise as in the quiet time; 0 where nothing says it."""
+    work_rise: Floats
+    """How many times as much was done at most as at least before, over the life; 0 where nothing says it."""
 
     @property
     def baseline_s(self) -> Floats:
-        """The quiet time, as far as it counts: what came back down before has shown that it may again."""
+        """The quiet time, as far as it counts: what came back down before has shown that it may again.
+
+        Under another load it was another process that was quiet.
+        """
         swing = self.fall_before / np.maximum(self.shape.growth, 1e-9)
         counts = 1 - rules.SWING_WEIGHT * np.maximum(0.0, swing - rules.SWING_FREE)
-        return np.asarray(self.quiet_s * np.minimum(1.0, np.maximum(0.0, counts)))
+        alike = (rules.WORK_OTHER - self.more_work) / (rules.WORK_OTHER - rules.WORK_ALIKE)
+        alike = np.where(self.unloaded, 1.0, alike)
+        return np.asarray(self.quiet_s * np.clip(counts, 0.0, 1.0) * np.clip(alike, 0.0, 1.0))
 
     @property
     def horizon_s(self) -> Floats:
@@ -133,8 +142,20 @@ class Measures(_Rows):
         slow = np.minimum(rules.SLOW_SHARE * self.doubling_s, rules.SLOW_S)
         from_start = np.maximum(np.maximum(rules.FROM_START_S, slow), rules.FROM_START_COVER * self.age_s)
         needed = np.where(self.settled, after_quiet, from_start)
-        loaded = self.load_share >= rules.LOAD_SHARE
-        return np.where(loaded, np.maximum(needed, rules.LOADED_S), needed)
+        return np.where(self.loaded, np.maximum(needed, rules.LOADED_S), needed)
+
+    @property
+    def busier(self) -> Bools:
+        """Whether the process has had so much more to do in the course of its life that it grows by that."""
+        least = np.where(self.settled, rules.WORK_ROSE_AFTER_QUIET, rules.WORK_ROSE)
+        return np.asarray((self.work_rise >= least) & ~self.unloaded)
+
+    @property
+    def loaded(self) -> Bools:
+        """Whether a day has to pass, as each rise may be its load's; not if the limit comes before."""
+        full_s = 3600.0 * self.headroom / np.maximum(self.shape.rate_per_hour, 1e-9)
+        waits = self.shape.lasted_s + full_s >= rules.LOADED_S
+        return np.asarray(((self.load_share >= rules.LOAD_SHARE) | self.busier) & waits)
 
     @property
     def counted_s(self) -> Floats:

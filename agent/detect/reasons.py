@@ -47,6 +47,10 @@ class _Rise(NamedTuple):
     end_speed_error: float
     load_share: float
     unloaded: bool
+    more_work: float
+    work_rise: float
+    busier: bool
+    loaded: bool
 
 
 def explain(measures: Measures) -> list[tuple[Reason, ...]]:
@@ -76,11 +80,9 @@ def _amount(rise: _Rise, value: float) -> str:
 
 def _lasting(rise: _Rise) -> Reason:
     lasted, needed = format_duration(rise.counted_s), format_duration(rise.needed_s)
-    after = (
-        f"after {format_duration(rise.quiet_s)} of quiet"
-        if rise.settled
-        else "without a quiet time before it"
-    )
+    load = " under such load" if rise.more_work >= rules.WORK_ALIKE else ""
+    quiet = f"after {format_duration(rise.quiet_s)} of quiet"
+    after = quiet if rise.settled else f"without a quiet time{load} before it"
     passed = rise.counted_s >= rise.needed_s
     if passed:
         text = f"has grown for {lasted} {after} ({needed} are enough{_urgency(rise)})"
@@ -164,12 +166,14 @@ def _load(rise: _Rise) -> tuple[Reason, ...]:
     """Return what the load says, where it says anything."""
     if rise.unloaded:
         return (Reason("not-load", passed=True, text="grows beside its load, whose part is taken out"),)
-    if rise.load_share <= 0:
-        return ()
     share = f"{100 * rise.load_share:.0f} % of it"
-    if rise.load_share < rules.LOAD_SHARE:
+    if rise.load_share >= rules.LOAD_SHARE:
+        says = f"rose with the load, which explains {share}"
+    elif rise.busier:
+        says = f"up to {rise.work_rise:.1f} times as much was done as earlier in its life"
+    elif rise.load_share > 0:
         return (Reason("not-load", passed=True, text=f"the load explains only {share}"),)
-    longer = format_duration(rules.LOADED_S)
-    return (
-        Reason("not-load", passed=False, text=f"rose with the load, which explains {share} (until {longer})"),
-    )
+    else:
+        return ()
+    until = f" (until {format_duration(rules.LOADED_S)})" if rise.loaded else ", but its limit is near"
+    return (Reason("not-load", passed=not rise.loaded, text=says + until),)

@@ -80,7 +80,15 @@ LOAD_RISE = 0.2
 LOAD_SHARE = 0.7
 """Growth of which the load explains this much must last longer than a day has load, ..."""
 LOADED_S = 26 * 3600.0
-"""... so long."""
+"""... so long, ..."""
+WORK_ROSE = 1.5
+"""... and so must growth from the start where in the course of a life so many times as much was done, ..."""
+WORK_ROSE_AFTER_QUIET = 1.75
+"""... and growth after a quiet time where it was so much: a leak may cost time itself."""
+WORK_ALIKE = 1.5
+"""A quiet time counts in full where during the rise up to so many times as much was done, ..."""
+WORK_OTHER = 2.0
+"""... and from here on not at all."""
 QUIET_BELOW = 0.30
 QUIET_ABOVE = 0.15
 """Floors that lie within these shares of the growth below and above the base are quiet, ..."""
