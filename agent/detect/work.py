@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TICKS_S = 0.02
 """CPU time is counted in ticks of 10 ms (proc_pid_stat(5), `utime`): two more of them are no work."""
+JUST_S = 1e-3
+"""The newest block is over: it holds the moment just before its end."""
 PARTS = 8
 """The course of the work is a parabola through the means of so many parts of the life."""
 
@@ -52,9 +54,9 @@ def done(past: Past, moments: Moments) -> Work:
 
     The first half of a rise has to bear it out as well as all of it: a leak may cost more and more time.
     """
-    onset, life = moments.onset_t_s[:, None], moments.since_t_s[:, None]
-    rise = onset + (moments.end_t_s - onset) * np.array([0.0, 0.5, 1.0])
-    parts = life + (moments.end_t_s - life) * np.arange(PARTS + 1) / PARTS
+    onset, life, end = moments.onset_t_s[:, None], moments.since_t_s[:, None], moments.end_t_s - JUST_S
+    rise = onset + (end - onset) * np.array([0.0, 0.5, 1.0])
+    parts = life + (end - life) * np.arange(PARTS + 1) / PARTS
     at_s, used_s = _used(past, np.concatenate([moments.quiet_t_s[:, None], rise, parts], axis=1))
     than_before = np.minimum(*(_times(at_s[:, :4], used_s[:, :4], to) for to in (2, 3)))
     return Work(np.nan_to_num(than_before), np.nan_to_num(_course(at_s[:, 4:], used_s[:, 4:])))
@@ -97,7 +99,7 @@ def _used(past: Past, t_s: Floats) -> tuple[Floats, Floats]:
     """
     blocks, levels = past.starts_s.shape[1], np.arange(len(past.starts_s))
     block_s = past.ends_s[:, 0] - past.starts_s[:, 0]
-    at = np.ceil((t_s[:, :, None] - past.starts_s[:, 0]) / block_s).astype(np.intp) - 1
+    at = np.floor((t_s[:, :, None] - past.starts_s[:, 0]) / block_s).astype(np.intp)
     within = np.clip(at, 0, blocks - 1)
     floors = past.floors[np.arange(len(t_s))[:, None, None], levels, within]
     held = (at == within) & np.isfinite(floors)

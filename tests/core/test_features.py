@@ -43,6 +43,8 @@ OF_PAST = {
     "fall_before": -1,
     "quiet_s": 1,
     "load_share": -1,
+    "more_work": -1,
+    "work_rise": -1,
 }
 """What speaks for a leak (1) or against it (-1) as it grows."""
 ALL = st.floats(-1e12, 1e12) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0])

@@ -101,3 +101,17 @@ def test_a_leak_under_a_daily_load_is_found_and_the_load_itself_is_none() -> Non
 
     assert watch(sound, used_s) == np.inf
     assert 36 < watch(leaking, used_s) < 36 + 72
+
+
+@pytest.mark.parametrize(
+    ("times", "least_h", "most_h"), [(1.0, 9.0, 13.0), (1.4, 9.0, 13.0), (3.0, 26.0, 40.0)]
+)
+def test_growth_that_begins_with_much_more_work_is_told_when_a_day_has_passed(
+    times: float, least_h: float, most_h: float
+) -> None:
+    hours = np.arange(0, 48, POLL_S / HOUR_S)
+    used_s = np.cumsum(np.where(hours < 8, 1.0, times)) * POLL_S / 10
+
+    told_h = watch(100 * MB + 20 * MB * np.maximum(0.0, hours - 8), used_s)
+
+    assert least_h < told_h < most_h

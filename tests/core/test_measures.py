@@ -49,6 +49,18 @@ def needed_s(**different: Any) -> list[float]:
         ({"load_share": 0.69}, 2 * HOUR_S),
         ({"load_share": 0.7}, 26 * HOUR_S),
         ({"load_share": 1.0, "quiet_s": 0.0, "age_s": 60 * HOUR_S}, 36 * HOUR_S),
+        ({"load_share": 1.0, "headroom": 299e6}, 2 * HOUR_S),
+        ({"load_share": 1.0, "headroom": 301e6}, 26 * HOUR_S),
+        ({"work_rise": 1.74}, 2 * HOUR_S),
+        ({"work_rise": 1.75}, 26 * HOUR_S),
+        ({"work_rise": 9.0, "unloaded": True}, 2 * HOUR_S),
+        ({"work_rise": 9.0, "headroom": 299e6}, 2 * HOUR_S),
+        (FROM_START | {"work_rise": 1.49}, 6 * HOUR_S),
+        (FROM_START | {"work_rise": 1.5}, 26 * HOUR_S),
+        ({"more_work": 1.5}, 2 * HOUR_S),
+        ({"more_work": 1.6}, 2.5 * HOUR_S),
+        ({"more_work": 1.99}, 6 * HOUR_S),
+        ({"more_work": 1.99, "unloaded": True}, 2 * HOUR_S),
     ],
     ids=lambda value: (
         " ".join(f"{name}={v:g}" for name, v in value.items()) if isinstance(value, dict) else ""
@@ -102,9 +114,7 @@ def test_the_slower_of_both_scales_is_the_newest_speed() -> None:
     assert several.speed.tolist() == [0.1, 0.2]
 
 
-def test_some_rows_or_one_can_be_picked() -> None:
-    several = measures(end=[1.0, 2.0, 3.0], lasted_s=[10.0, 20.0, 30.0])
-    two, one = several.of(np.array([2, 0])), several.of(1)
+def test_some_rows_can_be_picked() -> None:
+    two = measures(end=[1.0, 2.0, 3.0], lasted_s=[10.0, 20.0, 30.0]).of(np.array([2, 0]))
 
     assert (two.end.tolist(), two.shape.lasted_s.tolist()) == ([3.0, 1.0], [30.0, 10.0])
-    assert (one.end, one.shape.lasted_s) == (2.0, 20.0)
