@@ -148,7 +148,8 @@ class Measures(_Rows):
     def busier(self) -> Bools:
         """Whether the process has had so much more to do in the course of its life that it grows by that."""
         least = np.where(self.settled, rules.WORK_ROSE_AFTER_QUIET, rules.WORK_ROSE)
-        return np.asarray((self.work_rise >= least) & ~self.unloaded)
+        short = ~self.settled | (self.quiet_s < rules.LOADED_S)
+        return np.asarray((self.work_rise >= least) & short & ~self.unloaded)
 
     @property
     def loaded(self) -> Bools:

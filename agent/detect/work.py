@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+DAY_S = 86400.0
 TICKS_S = 0.02
 """CPU time is counted in ticks of 10 ms (proc_pid_stat(5), `utime`): two more of them are no work."""
 JUST_S = 1e-3
@@ -31,7 +32,7 @@ class Work:
     """How many times as much was done; 0 where that is not known. Shapes (series,)."""
 
     than_before: Floats
-    """During the rise as in the quiet time before it."""
+    """During the rise as in the quiet time before it, or as at the same time of the day before in that."""
     than_earlier: Floats
     """When most was done as when least was done earlier in the life, in its slow course."""
 
@@ -57,17 +58,27 @@ def done(past: Past, moments: Moments) -> Work:
     onset, life, end = moments.onset_t_s[:, None], moments.since_t_s[:, None], moments.end_t_s - JUST_S
     rise = onset + (end - onset) * np.array([0.0, 0.5, 1.0])
     parts = life + (end - life) * np.arange(PARTS + 1) / PARTS
-    at_s, used_s = _used(past, np.concatenate([moments.quiet_t_s[:, None], rise, parts], axis=1))
-    than_before = np.minimum(*(_times(at_s[:, :4], used_s[:, :4], to) for to in (2, 3)))
-    return Work(np.nan_to_num(than_before), np.nan_to_num(_course(at_s[:, 4:], used_s[:, 4:])))
+    at_s, used_s = _used(past, np.concatenate([_like(moments), rise, parts], axis=1))
+    than_before = np.minimum(*(_times(at_s, used_s, to) for to in (3, 4)))
+    return Work(np.nan_to_num(than_before), np.nan_to_num(_course(at_s[:, 5:], used_s[:, 5:])))
+
+
+def _like(moments: Moments) -> Floats:
+    """Return from when until when it was quiet under what should be the same load; shape (series, 2)."""
+    quiet_t_s, onset_t_s = moments.quiet_t_s, moments.onset_t_s
+    day = onset_t_s - quiet_t_s >= DAY_S
+    until_t_s = np.minimum(onset_t_s, moments.end_t_s - DAY_S)
+    return np.stack(
+        [np.where(day, onset_t_s - DAY_S, quiet_t_s), np.where(day, until_t_s, onset_t_s)], axis=1
+    )
 
 
 def _times(at_s: Floats, used_s: Floats, to: int) -> Floats:
-    """Return how many times as much was used from the second moment to a later one as at the pace before."""
+    """Return how many times as much was used from the third moment to a later one as in the first two."""
     before_s = at_s[:, 1] - at_s[:, 0]
-    share = np.divide(at_s[:, to] - at_s[:, 1], before_s, out=np.full(len(at_s), np.nan), where=before_s > 0)
+    share = np.divide(at_s[:, to] - at_s[:, 2], before_s, out=np.full(len(at_s), np.nan), where=before_s > 0)
     expected_s = (used_s[:, 1] - used_s[:, 0]) * share
-    return np.asarray((used_s[:, to] - used_s[:, 1]) / (expected_s + TICKS_S))
+    return np.asarray((used_s[:, to] - used_s[:, 2]) / (expected_s + TICKS_S))
 
 
 def _course(at_s: Floats, used_s: Floats) -> Floats:

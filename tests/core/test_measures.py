@@ -55,6 +55,8 @@ def needed_s(**different: Any) -> list[float]:
         ({"work_rise": 1.75}, 26 * HOUR_S),
         ({"work_rise": 9.0, "unloaded": True}, 2 * HOUR_S),
         ({"work_rise": 9.0, "headroom": 299e6}, 2 * HOUR_S),
+        ({"work_rise": 9.0, "quiet_s": 25.9 * HOUR_S}, 26 * HOUR_S),
+        ({"work_rise": 9.0, "quiet_s": 26 * HOUR_S}, 8 / 26 * HOUR_S),
         (FROM_START | {"work_rise": 1.49}, 6 * HOUR_S),
         (FROM_START | {"work_rise": 1.5}, 26 * HOUR_S),
         ({"more_work": 1.5}, 2 * HOUR_S),

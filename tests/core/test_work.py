@@ -65,6 +65,16 @@ def test_what_costs_ever_more_since_it_began_is_not_more_work_from_the_beginning
     assert done(several, quiet_h=1, onset_h=4)[0] == pytest.approx(1.0, rel=0.03)
 
 
+def test_after_a_day_of_quiet_the_same_time_of_the_day_before_is_what_counts() -> None:
+    hours = hours_of(paces(60))
+    daily = PACE * (1 - 0.8 * np.cos(2 * np.pi * hours / 24))
+    busier = np.where(hours >= 57, 2 * daily, daily)
+
+    assert done(daily, quiet_h=40, onset_h=57)[0] > 1.6
+    assert done(daily, quiet_h=32, onset_h=57)[0] == pytest.approx(1.0, rel=0.03)
+    assert done(busier, quiet_h=32, onset_h=57)[0] == pytest.approx(1.9, rel=0.1)
+
+
 def test_a_day_has_more_work_than_its_night_and_ten_days_are_all_alike() -> None:
     hours = hours_of(paces(240))
     daily = PACE * (1 - 0.8 * np.cos(2 * np.pi * hours / 24))
