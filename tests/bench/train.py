@@ -60,12 +60,12 @@ LEAST = {
     "young": 3.0,
     "mature": 3.0,
     "even": 0.6,
-    "going": 0.9,
+    "going": 1.8,
     "speed": 0.9,
     "keeps": 1.8,
     "jumps": 0.9,
     "high": 1.5,
-    "slowing": 1.2,
+    "slowing": 2.0,
     "before": 2.0,
     "clear": 0.2,
     "straight": 0.6,
@@ -73,6 +73,8 @@ LEAST = {
     "gate": 1.5,
     "gate_past": 1.5,
 }
+SOUND_WEIGHT = 1.25
+"""Half of these cases leak, and of the processes that people watch hardly any."""
 SCORES = np.round(np.arange(-6.0, 4.01, 0.25), 2)
 CHANCES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.01)
 MAX_STEPS = 4000
@@ -137,7 +139,8 @@ def speaking(all_seen: Iterable[Seen], fit: Fit) -> Lives:
             if len(part):
                 tables.append(seen.table[part[np.argmax(score[part])]])
                 labels.append(float(leaking))
-                weights.append(weight * (0.5 if seen.case.truth.leaks and not leaking else 1.0))
+                before = seen.case.truth.leaks and not leaking
+                weights.append(weight * (1.0 if leaking else SOUND_WEIGHT) * (0.5 if before else 1.0))
     return Lives(np.array(tables), np.array(labels), np.array(weights))
 
 
