@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.detect.polynomials import orthonormal
 from agent.model import Estimate
 
 if TYPE_CHECKING:
@@ -54,22 +55,8 @@ MOST_LEAST_ERROR = 0.5
 """... and 18 minutes and less to a half."""
 
 
-def _polynomials() -> Floats:
-    """Return the discrete orthonormal polynomials of degree 2 to 7 over the parts, shape (parts, 6).
-
-    By Gram and Schmidt: the first call of LAPACK takes a megabyte, which a host at rest never needs.
-    """
-    found: list[Floats] = []
-    at = np.linspace(-1.0, 1.0, PARTS)
-    for degree in range(PARTS):
-        left = at**degree
-        for other in found * 2:  # once more takes out what rounding left
-            left = left - (left * other).sum() * other
-        found.append(left / np.sqrt((left**2).sum()))
-    return np.stack(found[2:], axis=1)
-
-
-_BASIS = _polynomials()
+_BASIS = np.ascontiguousarray(orthonormal(PARTS, PARTS)[:, 2:])
+"""What the parts keep beside a line, by degree."""
 _WEIGHTS = np.arange(2.0, PARTS) ** -STEEPNESS / (np.arange(2.0, PARTS) ** -STEEPNESS).sum()
 _ROUGH = _WEIGHTS[1:] / _WEIGHTS[1:].sum()
 """Of degree 3 on: a bend is no roughness, but what slows."""

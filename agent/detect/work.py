@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.detect.polynomials import orthonormal
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -93,14 +95,9 @@ def _course(at_s: Floats, used_s: Floats) -> Floats:
     return np.asarray(highest_s / (np.maximum(0.0, lowest_s) + TICKS_S / PARTS))
 
 
-def _smoother() -> Floats:
-    """Return the matrix that turns values of the parts into those of the parabola through them."""
-    terms = np.vander(np.linspace(-1.0, 1.0, PARTS), 3)
-    inverse = np.linalg.inv(terms.T @ terms)
-    return np.asarray(terms @ inverse @ terms.T)
-
-
-_SMOOTH = _smoother()
+_PARABOLA = orthonormal(PARTS, 3)
+_SMOOTH = (_PARABOLA[:, None, :] * _PARABOLA[None, :, :]).sum(axis=2)
+"""Turns values of the parts into those of the parabola through them."""
 
 
 def _used(past: Past, t_s: Floats) -> tuple[Floats, Floats]:
