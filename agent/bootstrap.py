@@ -24,6 +24,7 @@ from agent.daemon.baselines import BaselineRound
 from agent.daemon.changes import Changes
 from agent.daemon.course import history_of_change
 from agent.daemon.finding import Finder
+from agent.daemon.gate import Gate
 from agent.daemon.gauges import Gauges
 from agent.daemon.heartbeat import Heartbeat
 from agent.daemon.judge import Judge
@@ -137,11 +138,13 @@ def build(setting: Setting, stack: ExitStack) -> Daemon:
     )
     judge = Judge(config, Makeup())
     keeper.recall_by(partial(history_of_change, judge))
-    finder = Finder(config, Discovery(as_they_are=config.evidence.arguments), clock)
+    gate = Gate()
+    finder = Finder(config, Discovery(as_they_are=config.evidence.arguments, pause=gate.wait), clock)
     probes = ChosenProbes(all_asked())
     stack.callback(probes.stop, STOP_TIMEOUT_S)
     parts = Parts(
         clock=clock,
+        gate=gate,
         finder=finder,
         watched=WatchedSet(Sampler(), LimitReader(), probes),
         judge=judge,

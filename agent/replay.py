@@ -62,7 +62,9 @@ class ReplayOptions:
 def tape(recording: Recording, options: ReplayOptions) -> Tape:
     """Return a recording as it goes through the rings."""
     clock_s = (recording.t_s - recording.t_s[0]) * options.time_scale
-    return Tape(clock_s, tracks_of(recording, options.limit_bytes), recording.columns.get("cpu"))
+    used_s = recording.columns.get("cpu")
+    load = None if used_s is None else used_s * options.time_scale
+    return Tape(clock_s, tracks_of(recording, options.limit_bytes), load)
 
 
 def by_pace(recordings: Sequence[Recording], options: ReplayOptions) -> list[list[int]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.clock import Bell, Clock, monotonic_usec
 from agent.daemon.baselines import BaselineRound
 from agent.daemon.finding import Finder
+from agent.daemon.gate import Gate
 from agent.daemon.judge import Judge
 from agent.daemon.keeper import IncidentKeeper
 from agent.daemon.lineage import Lineage
@@ -38,6 +39,7 @@ class Parts:
     """Everything a daemon is made of; bootstrap fills it with the real ones."""
 
     clock: Clock
+    gate: Gate
     finder: Finder
     watched: WatchedSet
     judge: Judge
@@ -162,7 +164,8 @@ class Daemon:
     def _attempt(self, now: Instant) -> None:
         """Tick; a failure is said and the next tick comes all the same, but the watchdog is not fed."""
         try:
-            self.tick(now)
+            with self._parts.gate:
+                self.tick(now)
         except Exception as error:
             self._failing = True
             why = f"{type(error).__name__}: {error}"

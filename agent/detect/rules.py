@@ -81,7 +81,7 @@ LOAD_SHARE = 0.7
 """Growth of which the load explains this much must last longer than a day has load, ..."""
 LOADED_S = 26 * 3600.0
 """... so long, ..."""
-WORK_ROSE = 1.5
+WORK_ROSE = 1.6
 """... and so must growth from the start where in the course of a life so many times as much was done, ..."""
 WORK_ROSE_AFTER_QUIET = 1.75
 """... and growth after a quiet time where it was so much: a leak may cost time itself."""

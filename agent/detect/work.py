@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DAY_S = 86400.0
-TICKS_S = 0.02
-"""CPU time is counted in ticks of 10 ms (proc_pid_stat(5), `utime`): two more of them are no work."""
+LEAST_PACE = 0.001
+"""Less than a thousandth of a core is no load: hardly more than what the growth itself costs, and an idle
+process in which a leak begins has had a baseline. It is also far from a single tick of 10 ms, in which CPU
+time is counted (proc_pid_stat(5), `utime`)."""
 JUST_S = 1e-3
 """The newest block is over: it holds the moment just before its end."""
 PARTS = 8
@@ -80,7 +82,7 @@ def _times(at_s: Floats, used_s: Floats, to: int) -> Floats:
     before_s = at_s[:, 1] - at_s[:, 0]
     share = np.divide(at_s[:, to] - at_s[:, 2], before_s, out=np.full(len(at_s), np.nan), where=before_s > 0)
     expected_s = (used_s[:, 1] - used_s[:, 0]) * share
-    return np.asarray((used_s[:, to] - used_s[:, 2]) / (expected_s + TICKS_S))
+    return _ratio(used_s[:, to] - used_s[:, 2], expected_s, at_s[:, to] - at_s[:, 2])
 
 
 def _course(at_s: Floats, used_s: Floats) -> Floats:
@@ -92,7 +94,13 @@ def _course(at_s: Floats, used_s: Floats) -> Floats:
     highest = np.argmax(course_s, axis=1)[:, None]
     lowest_s = np.minimum.accumulate(course_s, axis=1)
     highest_s, lowest_s = (np.take_along_axis(one, highest, axis=1)[:, 0] for one in (course_s, lowest_s))
-    return np.asarray(highest_s / (np.maximum(0.0, lowest_s) + TICKS_S / PARTS))
+    return _ratio(highest_s, lowest_s, part_s[:, 0])
+
+
+def _ratio(used_s: Floats, other_s: Floats, within_s: Floats) -> Floats:
+    """Return how many times as much CPU time the first is, both used within so long; 0 for no load."""
+    load = used_s >= LEAST_PACE * within_s
+    return np.where(load, used_s / np.maximum(other_s, 1e-3 * LEAST_PACE * np.maximum(within_s, 1.0)), 0.0)
 
 
 _PARABOLA = orthonormal(PARTS, 3)

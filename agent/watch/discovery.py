@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from agent.model import Process, ProcessKey
 from agent.redaction import redact
@@ -20,10 +20,11 @@ from agent.watch.runtimes import ELF_HEAD_BYTES, is_go, runtime_of_maps, runtime
 from agent.watch.targets import Facts, Selection, Target, select
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from agent.watch.options import DiscoverOptions, WatchEntry
 
+_T = TypeVar("_T")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CMDLINE_BYTES = 64 * 1024
@@ -34,6 +35,10 @@ _MAX_PROGRAMS = 1024
 _FILE_BYTES = 16 * 1024
 _DELETED = " (deleted)"
 """What the kernel adds to an executable that was replaced while it runs."""
+_PIECE = 50
+"""So many processes are looked at between two pauses."""
+_SETTLED_S = 60.0
+_MOST_AGAIN = 500
 _PID = re.compile(r"\s*(\d{1,9})\b")
 
 
@@ -46,7 +51,10 @@ class _Known:
     uid: int
     comm: bytes
     settled: bool
-    """Seen in two scans: a process that starts may still exec, drop its user or be moved to its cgroup."""
+    """Seen in two scans, or old: what starts may still exec, drop its user or be moved to its cgroup.
+
+    Of many that have started at once only some are looked at again in each scan.
+    """
 
 
 class _Seen(NamedTuple):
@@ -62,8 +70,16 @@ class Discovery:
     entries are matched with the whole command lines all the same.
     """
 
-    def __init__(self, proc_root: Path = Path("/proc"), *, as_they_are: bool = False) -> None:
+    def __init__(
+        self,
+        proc_root: Path = Path("/proc"),
+        *,
+        as_they_are: bool = False,
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin; `pause` is called again and again during a scan, and may wait."""
         self._root = proc_root
+        self._pause = pause
         self._as_they_are = as_they_are
         self._boot_id = _boot_id(proc_root)
         self._own_pid = _own_pid(proc_root)
@@ -72,6 +88,8 @@ class Discovery:
         self._linked_by_go: dict[tuple[int, int, int], bool] = {}
         """By device, inode and time of change."""
         self._rss_bytes: dict[ProcessKey, int] = {}
+        self._again = 0
+        """How many may still be looked at a second time in the scan under way."""
         self._denied: tuple[int, ...] = ()
         self._children: Counter[int] = Counter()
         """By the parent's pid, zombies included: who is not waited for takes a pid too."""
@@ -94,7 +112,8 @@ class Discovery:
     def processes(self) -> tuple[Process, ...]:
         """Return every live process but kernel threads and zombies, by pid."""
         seen, denied = self._look()
-        known = {s.key: k for s in seen if (k := self._recall(s)) is not None}
+        old_ticks, self._again = (_uptime_s(self._root) - _SETTLED_S) * _TICKS_PER_S, _MOST_AGAIN
+        known = {s.key: k for s in self._paced(seen) if (k := self._recall(s, old_ticks)) is not None}
         self._known = known
         self._rss_bytes = {s.key: s.stat.rss_pages * _PAGE_BYTES for s in seen}
         self._denied = denied
@@ -115,7 +134,7 @@ class Discovery:
         seen: list[_Seen] = []
         denied: list[int] = []
         children: Counter[int] = Counter()
-        for pid in _pids(self._root):
+        for pid in self._paced(_pids(self._root)):
             try:
                 stat = parse_stat(_contents(f"{self._root}/{pid}/stat", _FILE_BYTES))
             except PermissionError:
@@ -129,10 +148,20 @@ class Discovery:
         self._children = children
         return seen, tuple(denied)
 
-    def _recall(self, seen: _Seen) -> _Known | None:
+    def _paced(self, items: Sequence[_T]) -> Iterator[_T]:
+        """Yield them all, with a pause after each piece."""
+        for number, item in enumerate(items):
+            if number % _PIECE == 0:
+                self._pause()
+            yield item
+
+    def _recall(self, seen: _Seen, old_ticks: float) -> _Known | None:
         known = self._known.get(seen.key)
-        if known is None or not known.settled or known.comm != seen.stat.comm:
-            return self._read(seen, settled=known is not None)
+        if known is None or known.comm != seen.stat.comm:
+            return self._read(seen, settled=seen.stat.start_ticks <= old_ticks)
+        if not known.settled and self._again > 0:
+            self._again -= 1
+            return self._read(seen, settled=True)
         if known.process.parent_pid != seen.stat.parent_pid:
             return replace(known, process=replace(known.process, parent_pid=seen.stat.parent_pid))
         return known
@@ -224,6 +253,14 @@ class Discovery:
                 m.exe: os.path.realpath(m.exe) for m in matches if m.exe is not None and "/" in m.exe
             },
         )
+
+
+def _uptime_s(root: Path) -> float:
+    """Return how long the host is up, by the clock of `start_ticks` (proc(5)); 0 where that is not told."""
+    try:
+        return float(_contents(f"{root}/uptime", _FILE_BYTES).split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _pids(root: Path) -> list[int]:

@@ -65,7 +65,7 @@ def reasons(different: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         ({"work_rise": 1.74}, []),
         ({"work_rise": 1.75}, ["lasting", "not-load"]),
         ({"work_rise": 1.75, "headroom": 200e6}, []),
-        (FROM_START | {"work_rise": 1.5}, ["lasting", "not-load"]),
+        (FROM_START | {"work_rise": 1.6}, ["lasting", "not-load"]),
         ({"more_work": 1.5}, []),
         ({"more_work": 2.0}, ["lasting"]),
     ],

@@ -97,13 +97,12 @@ def test_work_that_falls_does_not_rise() -> None:
     assert done(falling, quiet_h=1, onset_h=4)[1] == pytest.approx(1.0, rel=0.05)
 
 
-def test_two_ticks_of_the_clock_are_no_work() -> None:
+@pytest.mark.parametrize(("times", "expected"), [(0.5, [False, False]), (2.0, [True, True])])
+def test_what_is_hardly_any_work_is_no_load(times: float, expected: list[bool]) -> None:
     idle = np.zeros(600)
-    idle[500:502] = 0.01 / POLL_S
+    idle[hours_of(idle) >= 4] = times * work.LEAST_PACE
 
-    than_before, _ = done(idle, quiet_h=1, onset_h=4)
-
-    assert than_before <= 1.0
+    assert [more > 2 for more in done(idle, quiet_h=1, onset_h=4)] == expected
 
 
 def test_before_the_start_of_a_life_its_work_is_judged_from_there() -> None:

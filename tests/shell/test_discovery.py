@@ -278,6 +278,39 @@ def test_an_exec_shows_in_the_scan_after_the_first_and_when_the_name_changes(tre
     assert commands == ["sh", "sh -x", "sh -x", "api"]
 
 
+@pytest.mark.parametrize(("started_s", "again"), [(900, False), (935, False), (945, True), (1000, True)])
+def test_what_has_run_for_a_minute_is_read_once(tree: Tree, started_s: int, *, again: bool) -> None:
+    discovery, ticks = Discovery(tree.root), os.sysconf("SC_CLK_TCK")
+    (tree.root / "uptime").write_text("1000.00 12.34\n")
+    commands = []
+    for cmdline in ("sh\0", "sh\0-x\0"):
+        tree.process(7, start=started_s * ticks, cmdline=cmdline)
+        commands.append(discovery.processes()[0].command)
+
+    assert commands == ["sh", "sh -x" if again else "sh"]
+
+
+def test_of_very_many_that_started_at_once_some_are_looked_at_again_in_each_scan(tree: Tree) -> None:
+    discovery, told = Discovery(tree.root), []
+    for cmdline in ("old\0", "new\0", "newer\0", "newest\0"):
+        for pid in range(1, 1201):
+            tree.process(pid, cmdline=cmdline)
+        told.append([one.command for one in discovery.processes()])
+
+    assert [commands.count("old") for commands in told] == [1200, 700, 200, 0]
+    assert told[-1].count("new") == told[-1].count("newer") == 500
+
+
+def test_a_scan_pauses_between_two_pieces(tree: Tree) -> None:
+    pauses = []
+    for pid in range(1, 201):
+        tree.process(pid)
+
+    Discovery(tree.root, pause=lambda: pauses.append(1)).processes()
+
+    assert len(pauses) == 2 * 4
+
+
 def test_a_new_parent_is_seen_though_nothing_else_is_read_again(tree: Tree) -> None:
     discovery = Discovery(tree.root)
     tree.process(7)
