@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 LEAST_BLOCKS = 6
 """Fewer blocks do not show whether two things go together."""
 LEAST_SPAN_S = 36 * 3600.0
-"""Within a day a rise of the load and a rise of time are one; over more they can be told apart."""
+"""Within a day a rise of the load and a rise of time are one, and a heap that fills in it is a straight line
+once the load is taken out; over a day and a half they can be told apart."""
 LEAST_EXPLAINED = 0.5
 """The load is taken out where it explains this share of what a straight line leaves."""
 

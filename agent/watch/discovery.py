@@ -38,7 +38,9 @@ _DELETED = " (deleted)"
 _PIECE = 50
 """So many processes are looked at between two pauses."""
 _SETTLED_S = 60.0
+"""A process that has run for so long is read once, ..."""
 _MOST_AGAIN = 500
+"""... and of younger ones so many a second time in each scan."""
 _PID = re.compile(r"\s*(\d{1,9})\b")
 
 
@@ -51,10 +53,7 @@ class _Known:
     uid: int
     comm: bytes
     settled: bool
-    """Seen in two scans, or old: what starts may still exec, drop its user or be moved to its cgroup.
-
-    Of many that have started at once only some are looked at again in each scan.
-    """
+    """Seen in two scans, or old: what starts may still exec, drop its user or be moved to its cgroup."""
 
 
 class _Seen(NamedTuple):
