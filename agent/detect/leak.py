@@ -23,7 +23,7 @@ from agent.detect.forecast import standings
 from agent.detect.look import Look
 from agent.detect.probability import Model, model, probability, score_of
 from agent.detect.rate import rates
-from agent.detect.reasons import explain
+from agent.detect.reasons import Reasons
 from agent.detect.series import Cohort
 from agent.detect.turns import MOST_SUSPECT, Turns
 from agent.model import Estimate, Reason, State
@@ -69,7 +69,7 @@ class Finding:
     standing: Estimate | None
     """How high the samples stand now: the middle of their peaks, the lowest and the highest; None where the
     series has no limit of its own."""
-    reasons: tuple[Reason, ...]
+    reasons: Sequence[Reason]
 
     @property
     def gravity(self) -> tuple[State, float, float]:
@@ -201,7 +201,7 @@ class LeakDetector:
         per_hour = look.rate_per_hour
         rate = rates(look.rows, look.rise.onset, look.window.block_s)
         chances, stand = probability(scores), standings(rate, look.window.peaks)
-        notable, reasons = self._notable(measures), explain(measures)
+        notable = self._notable(measures)
         return [
             Finding(
                 t_s=look.t_s,
@@ -216,7 +216,7 @@ class LeakDetector:
                 block_s=look.window.block_s,
                 significance=float(look.rise.significance[k]),
                 standing=stand[k] if look.series[k].limit is not None else None,
-                reasons=reasons[k],
+                reasons=Reasons(measures, k),
             )
             for k in range(len(look.series))
         ]

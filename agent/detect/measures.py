@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -67,9 +68,12 @@ class Shape(_Rows):
         return np.asarray(self.lasted_s <= rules.BRIEF_S)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measures(_Rows):
-    """Many rises, with what was seen before them; arrays of shape (series,)."""
+    """Many rises, with what was seen before them; arrays of shape (series,).
+
+    What follows from them is worked out once.
+    """
 
     shape: Shape
     age_s: Floats
@@ -98,7 +102,7 @@ class Measures(_Rows):
     work_rise: Floats
     """How many times as much was done at most as at least before, over the life; 0 where nothing says it."""
 
-    @property
+    @cached_property
     def baseline_s(self) -> Floats:
         """The quiet time, as far as it counts: what came back down before has shown that it may again.
 
@@ -110,7 +114,7 @@ class Measures(_Rows):
         alike = np.where(self.unloaded, 1.0, alike)
         return np.asarray(self.quiet_s * np.clip(counts, 0.0, 1.0) * np.clip(alike, 0.0, 1.0))
 
-    @property
+    @cached_property
     def horizon_s(self) -> Floats:
         """How long until the series has doubled, or has reached its limit, at its rate."""
         shape = self.shape
@@ -118,24 +122,24 @@ class Measures(_Rows):
         way = np.minimum(np.maximum(shape.base, least), np.maximum(self.headroom, 1.0))
         return np.asarray(3600.0 * way / np.maximum(shape.rate_per_hour, 1e-9))
 
-    @property
+    @cached_property
     def doubling_s(self) -> Floats:
         """How long until the series has grown by what it was before."""
         return np.asarray(3600.0 * self.shape.base / np.maximum(self.shape.rate_per_hour, 1e-9))
 
-    @property
+    @cached_property
     def product_s2(self) -> Floats:
         """The quiet time times the growth time that makes a leak: less where it is urgent or straight."""
         urgency = np.minimum(rules.MOST_PATIENCE, self.horizon_s / rules.HORIZON_S)
         straight = np.minimum(1.0, np.maximum(rules.STRAIGHTEST, self.shape.bend / rules.BENT))
         return np.asarray(rules.QUIET_PRODUCT_S2 * np.maximum(rules.LEAST_SHARE, urgency * straight))
 
-    @property
+    @cached_property
     def settled(self) -> Bools:
         """Whether there was a quiet time long enough to be a baseline."""
         return np.asarray(self.product_s2 < self.baseline_s * rules.FROM_START_S)
 
-    @property
+    @cached_property
     def needed_s(self) -> Floats:
         """How long each rise must last for its length to speak for a leak."""
         after_quiet = np.maximum(rules.MIN_RISE_S, self.product_s2 / np.maximum(self.baseline_s, 1.0))
@@ -144,31 +148,31 @@ class Measures(_Rows):
         needed = np.where(self.settled, after_quiet, from_start)
         return np.where(self.loaded, np.maximum(needed, rules.LOADED_S), needed)
 
-    @property
+    @cached_property
     def busier(self) -> Bools:
         """Whether the process has had so much more to do in the course of its life that it grows by that."""
         least = np.where(self.settled, rules.WORK_ROSE_AFTER_QUIET, rules.WORK_ROSE)
         short = ~self.settled | (self.quiet_s < rules.LOADED_S)
         return np.asarray((self.work_rise >= least) & short & ~self.unloaded)
 
-    @property
+    @cached_property
     def loaded(self) -> Bools:
         """Whether a day has to pass, as each rise may be its load's; not if the limit comes before."""
         full_s = 3600.0 * self.headroom / np.maximum(self.shape.rate_per_hour, 1e-9)
         waits = self.shape.lasted_s + full_s >= rules.LOADED_S
         return np.asarray(((self.load_share >= rules.LOAD_SHARE) | self.busier) & waits)
 
-    @property
+    @cached_property
     def counted_s(self) -> Floats:
         """How long each rise has lasted, as far as it counts: without a baseline since it passed the peak."""
         return np.where(self.settled, self.shape.lasted_s, np.minimum(self.shape.lasted_s, self.above_s))
 
-    @property
+    @cached_property
     def speed(self) -> Floats:
         """The slope lately over the whole slope, the lower of both scales."""
         return np.minimum(self.shape.latest_speed, self.finer_speed)
 
-    @property
+    @cached_property
     def passed(self) -> Floats:
         """By how much of itself the rise ends above everything seen before."""
         return (self.end - self.peak) / np.maximum(self.shape.growth, 1e-9)

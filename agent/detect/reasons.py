@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from agent.detect import rules
 from agent.model import Reason
 from agent.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from agent.detect.measures import Measures
+    from collections.abc import Iterator
+
+    from agent.detect.measures import Measures, Shape
 
 MOST_TOLD = 1000
 """A series without noise has no error to speak of."""
@@ -53,11 +57,49 @@ class _Rise(NamedTuple):
     loaded: bool
 
 
-def explain(measures: Measures) -> list[tuple[Reason, ...]]:
-    """Return every consideration of each rise, passed (speaks for a leak) or failed."""
-    of = [measures if hasattr(measures, name) else measures.shape for name in _Rise._fields]
-    columns = [getattr(one, name).tolist() for one, name in zip(of, _Rise._fields, strict=True)]
-    return [_explain(_Rise(*row)) for row in zip(*columns, strict=True)]
+class Reasons(Sequence[Reason]):
+    """Every consideration of one rise, passed (speaks for a leak) or failed; put into words when it is read.
+
+    Most looks at a suspect are never told to anybody.
+    """
+
+    def __init__(self, measures: Measures, place: int) -> None:
+        """Explain one of the rises that were measured."""
+        self._measures = measures
+        self._place = place
+
+    @cached_property
+    def told(self) -> tuple[Reason, ...]:
+        """The reasons, in the order in which they are told."""
+        return _explain(_Rise(*(getattr(one, name)[self._place].item() for one, name in self._where)))
+
+    @property
+    def _where(self) -> Iterator[tuple[Measures | Shape, str]]:
+        measures = self._measures
+        for name in _Rise._fields:
+            yield (measures if hasattr(measures, name) else measures.shape), name
+
+    @overload
+    def __getitem__(self, at: int) -> Reason: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Reason, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> Reason | tuple[Reason, ...]:
+        """Return one of them, or some."""
+        return self.told[at]
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the same is said."""
+        return isinstance(other, Reasons) and self.told == other.told
+
+    def __hash__(self) -> int:
+        """Return a number for the same words."""
+        return hash(self.told)
+
+    def __len__(self) -> int:
+        """Return how many considerations there were."""
+        return len(self.told)
 
 
 def _explain(rise: _Rise) -> tuple[Reason, ...]:

@@ -108,7 +108,7 @@ def _reasons(finding: Finding | None, breach: Breach | None, age_s: float) -> tu
     if breach and age_s < rules.YOUNG_S:
         young = f"young: started {format_duration(age_s)} ago, this may be warm-up"
         reasons = (*reasons, Reason("young", passed=False, text=young))
-    return reasons + (finding.reasons if finding else ())
+    return (*reasons, *(finding.reasons if finding else ()))
 
 
 def _urgent(forecast: Estimate) -> Reason:

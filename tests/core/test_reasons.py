@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rises import FROM_START, HOUR_S, measures
 
-from agent.detect.reasons import explain
+from agent.detect.reasons import Reasons
 
 GROWN = 20e6
 """By how much the leak of `rises` has grown, to 120 MB."""
@@ -18,7 +18,7 @@ FEW_BLOCKS = {"block_s": 600.0}
 
 
 def reasons(different: dict[str, Any]) -> dict[str, tuple[bool, str]]:
-    return {one.name: (one.passed, one.text) for one in explain(measures(**different))[0]}
+    return {one.name: (one.passed, one.text) for one in Reasons(measures(**different), 0)}
 
 
 @pytest.mark.parametrize(
