@@ -10,6 +10,7 @@ import numpy as np
 
 from agent.detect import rules
 from agent.detect.growth import theil_sen
+from agent.detect.least_squares import beside, orthogonal, share_of
 from agent.median import median
 
 if TYPE_CHECKING:
@@ -95,18 +96,17 @@ def _warmup_blocks(floors: Floats, block_s: float) -> int:
     if len(values) < FEWEST_BLOCKS:
         return startup
     knees = at[1:-HALF_BLOCKS]
-    line, _ = np.linalg.qr(np.stack([np.ones_like(at), at], axis=1))
-    bent = np.maximum(0.0, at[:, None] - knees[None, :])
-    left = values - line @ (line.T @ values)
-    bend = bent - line @ (line.T @ bent)
-    weight = (bend**2).sum(axis=0)
-    gain = np.where(weight > 0, (bend.T @ left) ** 2 / np.maximum(weight, 1e-12), 0.0)
+    bent = np.maximum(0.0, at[None, :] - knees[:, None])
+    straight = orthogonal([np.ones_like(at), at])
+    left, bends = beside(values, straight), beside(bent, straight)
+    changes = share_of(left, bends)
+    gain = changes**2 * (bends**2).sum(axis=1)
     best = int(np.argmax(gain))
     total = float((left**2).sum())
     if total <= 0 or total - gain[best] > KNEE_GAIN * total:
         return startup
-    columns = np.stack([np.ones_like(at), at, bent[:, best]], axis=1)
-    _, before, change = np.linalg.lstsq(columns, values, rcond=None)[0]
+    change = float(changes[best])
+    before = float(share_of(values - change * bent[best], straight[1]))
     after = before + change
     if before > 0 and before >= KNEE * after and change < 0:
         return max(startup, int(knees[best]))

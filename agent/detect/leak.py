@@ -13,6 +13,7 @@ evenly after hours of quiet, until it is full.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from agent.detect.turns import MOST_SUSPECT, Turns
 from agent.model import Estimate, Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 

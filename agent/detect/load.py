@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.detect import rules
+from agent.detect.least_squares import beside, orthogonal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,20 +89,14 @@ def carried(floors: Floats, loads: Floats) -> Floats | None:
     if seen.sum() < LEAST_BLOCKS:
         return None
     at = np.flatnonzero(seen).astype(np.float64)
-    y, x = _off_line(at, floors[seen]), _off_line(at, loads[seen])
+    straight = orthogonal([np.ones_like(at), at])
+    y, x = beside(floors[seen], straight), beside(loads[seen], straight)
     spread = float((x * x).sum())
     gain = float((x * y).sum()) / spread if spread > 0 else 0.0
     left = float(((y - gain * x) ** 2).sum())
     if gain <= 0 or left > (1 - LEAST_EXPLAINED) * float((y * y).sum()):
         return None
     return np.asarray(np.where(np.isfinite(loads), gain * (loads - loads[seen].mean()), 0.0))
-
-
-def _off_line(at: Floats, values: Floats) -> Floats:
-    """Return how far values lie off the straight line through them."""
-    from_mean = at - at.mean()
-    slope = float((from_mean * values).sum()) / max(float((from_mean**2).sum()), 1e-9)
-    return np.asarray(values - values.mean() - slope * from_mean)
 
 
 def explained(floors: Floats, loads: Floats) -> float:

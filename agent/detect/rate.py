@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.detect.polynomials import orthonormal
+from agent.detect.least_squares import orthonormal
 from agent.model import Estimate
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class _Fits:
         spread = (from_x**2).sum(axis=2)
         slope = (from_x * y).sum(axis=2) / np.maximum(spread, 1e-9)
         left = (y - mean_y) * seen - slope[:, :, None] * from_x
-        squares = (left @ _BASIS) ** 2
-        variance = squares @ _WEIGHTS * PARTS / count[:, :, 0]
+        squares = np.einsum("ijk,kl->ijl", left, _BASIS) ** 2
+        variance = np.einsum("ijk,k->ij", squares, _WEIGHTS) * PARTS / count[:, :, 0]
         error = T_90 * np.sqrt(variance / np.maximum(spread, 1e-9))
         lowest = squares[:, :, :2].sum(axis=2) / np.maximum(squares.sum(axis=2), 1e-300)
         wandering = np.sqrt(1 + WANDERING * np.maximum(0.0, lowest - EVEN_SHARE))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.detect.growth import MIN_RISE_BLOCKS, lag_correlation
+from agent.detect.least_squares import LEAST, beside, orthogonal, share_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,13 +173,13 @@ def end_speed(rows: Floats, rise: Rise) -> tuple[Floats, Floats]:
     x = (2.0 * (np.arange(rows.shape[1])[None, :] - rise.onset[:, None]) + 1) / n[:, None] - 1
     weight = ((x > -1) & np.isfinite(rows)).astype(np.float64)
     y = np.where(weight > 0, rows - rise.base[:, None], 0.0)
-    terms = np.stack([weight, weight * x, weight * (1.5 * x * x - 0.5)])
-    normal = np.einsum("ist,jst->sij", terms, terms) + 1e-9 * np.eye(3)
-    fitted = np.linalg.solve(normal, np.einsum("ist,st->si", terms, y)[..., None])[..., 0]
-    left = (y - np.einsum("ist,si->st", terms, fitted)) * weight
-    square = (left**2).sum(axis=1)
+    bend = weight * (1.5 * x * x - 0.5)
+    own = orthogonal([weight, weight * x, bend])
+    _, line, bent = own
+    left = beside(y, own)
     phi = lag_correlation(left)
-    variance = square / np.maximum(weight.sum(axis=1) - 3, 1) * (1 + phi) / (1 - phi)
-    inverse = np.linalg.inv(normal)[:, 2, 2]
-    slope = np.where(fitted[:, 1] > 0, fitted[:, 1], np.inf)
-    return 1 + 3 * fitted[:, 2] / slope, 3 * np.sqrt(variance * inverse) / slope
+    variance = (left**2).sum(axis=1) / np.maximum(weight.sum(axis=1) - 3, 1) * (1 + phi) / (1 - phi)
+    curve, weight_of_curve = share_of(y, bent), np.maximum((bent**2).sum(axis=1), LEAST)
+    slope = share_of(y - curve[:, None] * bend, line)
+    slope = np.where(slope > 0, slope, np.inf)
+    return 1 + 3 * curve / slope, 3 * np.sqrt(variance / weight_of_curve) / slope

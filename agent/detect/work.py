@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.detect.polynomials import orthonormal
+from agent.detect.least_squares import orthonormal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
