@@ -99,5 +99,5 @@ def wider(values: Singles, more: int) -> Singles:
 def _picked(blocks: Singles, rows: Ints, columns: Ints) -> Floats:
     """Return some columns of some rows, turned round; the way that is shorter for so many columns."""
     if 4 * len(columns) < blocks.shape[1]:
-        return blocks[rows[None, :], columns[:, None]].astype(np.float64)
+        return blocks.take(columns, axis=1).take(rows, axis=0).T.astype(np.float64, order="C")
     return np.ascontiguousarray(blocks[rows][:, columns].T, dtype=np.float64)
