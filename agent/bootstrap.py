@@ -243,7 +243,7 @@ def _check_ins(setting: Setting, daemon: Daemon) -> list[Heartbeat]:
     """Return the monitors of channels that miss us when we are gone."""
     clock, found = setting.clock, []
     for name, options in setting.config.live_channels.items():
-        beat = options.check_ins(lambda http: channel_kinds.http_client(http, clock))
+        beat = options.check_ins(channel_kinds.reaching(clock))
         if beat is not None:
             found.append(Heartbeat(f"check-in-{name}", beat, CHECK_IN_EVERY_S, daemon.view, clock))
     return found

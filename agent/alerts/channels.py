@@ -8,6 +8,8 @@ from agent.alerts.tools import Tools
 from agent.decode.schema import Kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.alerts.answers import HttpPort
     from agent.alerts.base import Channel, ChannelOptions, Notes
     from agent.alerts.options import HttpOptions
@@ -31,7 +33,12 @@ CHANNEL_OPTIONS: Kinds[ChannelOptions] = Kinds(
 
 def build(name: str, options: ChannelOptions, clock: Clock, notes: Notes) -> Channel:
     """Return the channel of a section of the file; nothing is sent or opened yet."""
-    return options.build(name, Tools(clock, lambda http: http_client(http, clock), notes))
+    return options.build(name, Tools(clock, reaching(clock), notes))
+
+
+def reaching(clock: Clock) -> Callable[[HttpOptions], HttpPort]:
+    """Return what makes a client of options, for channels that decide themselves what they reach."""
+    return lambda options: http_client(options, clock)
 
 
 def http_client(options: HttpOptions, clock: Clock) -> HttpPort:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
 import threading
 import urllib.request
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cost_load import Load
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ def _collectd(program: str, task: Task) -> Start:
 
 def _process_exporter(*options: str) -> Callable[[str, Task], Start]:
     def prepare(program: str, task: Task) -> Start:
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         config = task.folder / "exporter.yml"
         config.write_text('process_names:\n  - name: "{{.Comm}}"\n    cmdline: [".+"]\n')
         argv: list[str | Path] = [program, "-config.path", config, "-web.listen-address", address, *options]
@@ -189,10 +189,3 @@ def scraping(address: str) -> Iterator[None]:
 def selected(words: Sequence[str]) -> list[Peer]:
     """Return the peers whose name holds one of these words; every one where there are no words."""
     return [peer for peer in PEERS if not words or any(word in peer.name for word in words)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

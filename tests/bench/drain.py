@@ -9,7 +9,6 @@ One receiver on loopback takes everything. For comparison the same is done with 
 from __future__ import annotations
 
 import http.client
-import socket
 import sys
 import tempfile
 import threading
@@ -24,6 +23,7 @@ import yaml
 from alert_samples import LEAK
 from children import LeakyChild
 from installed import InstalledDaemon
+from ports import free_port
 from receiver import Receiver, Request
 
 from agent.alerts.outbox import Outbox
@@ -139,13 +139,6 @@ def ask(port: int) -> tuple[float, float]:
         lines = connection.getresponse().read().decode().splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return float(values["leakwatch_ticks_total"]), float(values["leakwatch_tick_seconds"])
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main(deliveries: int) -> None:

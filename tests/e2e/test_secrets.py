@@ -8,7 +8,6 @@ said, served and handed to its children is searched.
 from __future__ import annotations
 
 import gzip
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -21,6 +20,7 @@ import pytest
 import yaml
 from channel_cases import HTTP, LOCAL, PATIENT, PROXY_PASSWORD
 from installed import COMMAND, InstalledDaemon, LeakingProgram, own_name
+from ports import free_port
 from receiver import Receiver
 
 from agent.decode.encode import to_plain
@@ -91,12 +91,6 @@ class File:
         if isinstance(value, dict):
             return {name: self._value(inner, plain[name]) for name, inner in value.items()}
         return plain
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def tattling_program(folder: Path) -> Path:
