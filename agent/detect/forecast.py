@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 REACH = 10.0
 """Nothing is foretold further ahead than this many times the observed growth: so far the interval's coverage
 was measured (tests/bench/coverage.py), and a daily cycle is not foretold from two hours of it."""
+AHEAD = 0.25
+"""Over as long again as it was observed, growth goes on at a rate that differs by so much of itself, ..."""
+MOST_AHEAD = 0.5
+"""... over longer as a random walk does, with the root of the time, up to this."""
 
 
 def standings(rates: Rates, peaks: Floats) -> list[Estimate]:
@@ -49,7 +53,7 @@ def exhaustion_hours(
     """Return the hours until a sample first reaches `limit`, growing by `rate` an hour.
 
     The interval goes from the highest peaks at the fastest rate to the lowest ones at the slowest; where that
-    does not grow, its high end is infinite. None without a limit, without growth, and where the time is more
+    does not grow, its high end is infinite. The rates are those that growth may go on at (`_to_come`). None without a limit, without growth, and where the time is more
     than `REACH` times what was observed. `standing` is how high the samples stand now; without it
     they stand at `current`, the newest one.
     """
@@ -62,6 +66,14 @@ def exhaustion_hours(
     hours = room.value / rate.value
     if hours > REACH * observed_s / 3600.0:
         return None
-    high = room.low / rate.low if rate.low > 0 else math.inf
+    to_come = _to_come(rate, ahead=3600.0 * hours / observed_s if observed_s > 0 else 0.0)
+    high = room.low / to_come.low if to_come.low > 0 else math.inf
     soonest = min(room.high, limit - current)
-    return Estimate(hours, min(hours, soonest / max(rate.high, rate.value)), max(hours, high))
+    return Estimate(hours, min(hours, soonest / to_come.high), max(hours, high))
+
+
+def _to_come(rate: Estimate, ahead: float) -> Estimate:
+    """Return the rate of the time to come: `ahead` times as long as it was observed."""
+    other = min(MOST_AHEAD, AHEAD * math.sqrt(ahead)) * rate.value
+    low, high = (math.hypot(one - rate.value, other) for one in (rate.low, rate.high))
+    return Estimate(rate.value, rate.value - low, rate.value + high)
