@@ -52,10 +52,10 @@ def exhaustion_hours(
 ) -> Estimate | None:
     """Return the hours until a sample first reaches `limit`, growing by `rate` an hour.
 
-    The interval goes from the highest peaks at the fastest rate to the lowest ones at the slowest; where that
-    does not grow, its high end is infinite. The rates are those that growth may go on at (`_to_come`). None without a limit, without growth, and where the time is more
-    than `REACH` times what was observed. `standing` is how high the samples stand now; without it
-    they stand at `current`, the newest one.
+    The interval goes from the highest peaks at the fastest rate to the lowest ones at the slowest, of those
+    that growth may go on at (`_to_come`); where that does not grow, its high end is infinite. None without a
+    limit, without growth, and where the time is more than `REACH` times what was observed. `standing` is how
+    high the samples stand now; without it they stand at `current`, the newest one.
     """
     if limit is None or rate.value <= 0:
         return None
