@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from agent.detect import rules
+from agent.detect.measures import Shape
 from agent.model import Reason
 from agent.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from agent.detect.measures import Measures, Shape
+    from agent.detect.measures import Measures
 
 MOST_TOLD = 1000
 """A series without noise has no error to speak of."""
@@ -57,6 +57,10 @@ class _Rise(NamedTuple):
     loaded: bool
 
 
+_columns = attrgetter(*(f"shape.{name}" if hasattr(Shape, name) else name for name in _Rise._fields))
+"""Returns the figures of many rises, in the order of one's."""
+
+
 class Reasons(Sequence[Reason]):
     """Every consideration of one rise, passed (speaks for a leak) or failed; put into words when it is read.
 
@@ -71,13 +75,7 @@ class Reasons(Sequence[Reason]):
     @cached_property
     def told(self) -> tuple[Reason, ...]:
         """The reasons, in the order in which they are told."""
-        return _explain(_Rise(*(getattr(one, name)[self._place].item() for one, name in self._where)))
-
-    @property
-    def _where(self) -> Iterator[tuple[Measures | Shape, str]]:
-        measures = self._measures
-        for name in _Rise._fields:
-            yield (measures if hasattr(measures, name) else measures.shape), name
+        return _explain(_Rise(*(column[self._place].item() for column in _columns(self._measures))))
 
     @overload
     def __getitem__(self, at: int) -> Reason: ...
