@@ -106,6 +106,34 @@ def test_what_was_written_is_read_back(rows: list[tuple[float | None, float | No
         np.testing.assert_array_equal(recording.columns[name][1:], expected)
 
 
+CELLS = st.one_of(st.sampled_from(["", "0", "7", "1.5", ".5", "2.", ".", "1.2.3", "9" * 30]), st.just("12"))
+STEPS = st.sampled_from(["0", "1", "2", "0.5", ""])
+
+
+@given(st.lists(st.tuples(STEPS, CELLS, CELLS), min_size=1, max_size=6), st.sampled_from(["\n", "\r\n"]))
+def test_plain_numbers_are_read_as_any_others(rows: list[tuple[str, str, str]], end: str) -> None:
+    """A space anywhere makes them go the other way."""
+    clock, lines = 0.0, []
+    for step, *cells in rows:
+        clock += float(step or 0)
+        lines.append(",".join([f"{clock:g}" if step else "", *cells]) + end)
+    read: list[Recording | str] = []
+    for first in ("", " "):
+        try:
+            read.append(parse("a.csv", ["t,rss,anon" + end, first + lines[0], *lines[1:]]))
+        except RecordingError as error:
+            read.append(str(error))
+
+    plain, spaced = read
+    if isinstance(plain, str) or isinstance(spaced, str):
+        assert plain == spaced
+    else:
+        assert plain.columns.keys() == spaced.columns.keys()
+        np.testing.assert_array_equal(plain.t_s, spaced.t_s)
+        for name, values in plain.columns.items():
+            np.testing.assert_array_equal(values, spaced.columns[name])
+
+
 @given(st.text(alphabet="t,rsanofi\n\r\"'0123456789.e+- \x00\u00e9", max_size=60))
 def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
     try:
