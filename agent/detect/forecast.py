@@ -75,5 +75,5 @@ def exhaustion_hours(
 def _to_come(rate: Estimate, ahead: float) -> Estimate:
     """Return the rate of the time to come: `ahead` times as long as it was observed."""
     other = min(MOST_AHEAD, AHEAD * math.sqrt(ahead)) * rate.value
-    low, high = (math.hypot(one - rate.value, other) for one in (rate.low, rate.high))
+    low, high = (math.hypot(max(0.0, one), other) for one in (rate.value - rate.low, rate.high - rate.value))
     return Estimate(rate.value, rate.value - low, rate.value + high)

@@ -22,14 +22,10 @@ LEAST = 1e-9
 
 def orthonormal(parts: int, degrees: int) -> Floats:
     """Return the discrete orthonormal polynomials of degree 0, 1, 2 ... over so many parts, one a column."""
-    found: list[Floats] = []
     at = np.linspace(-1.0, 1.0, parts)
-    for degree in range(degrees):
-        left = at**degree
-        for other in found * 2:  # once more takes out what rounding left
-            left = left - (left * other).sum() * other
-        found.append(left / np.sqrt((left**2).sum()))
-    return np.stack(found, axis=1)
+    own = orthogonal([at**degree for degree in range(degrees)])
+    own = orthogonal(own)  # once more takes out what rounding left
+    return np.stack([one / np.sqrt((one**2).sum()) for one in own], axis=1)
 
 
 def orthogonal(terms: Sequence[Floats]) -> list[Floats]:

@@ -22,6 +22,7 @@ NAN = float("nan")
         (400.0, 1000.0, (10.0, 8.0, 12.0), 6e9, (60.0, 50.0, 75.0)),
         (400.0, 1000.0, (10.0, 0.0, 12.0), 6e9, (60.0, 50.0, math.inf)),
         (400.0, 1000.0, (10.0, -5.0, 12.0), 6e9, (60.0, 50.0, math.inf)),
+        (400.0, 1000.0, (10.0, 8.0, 9.0), 6e15, (60.0, 60.0, 75.0)),
         (400.0, 1000.0, (10.0, 10.0, 10.0), 240.0, (60.0, 60.0 / 1.125, 60.0 / 0.875)),
         (400.0, 1000.0, (10.0, 10.0, 10.0), 60.0, (60.0, 60.0 / 1.25, 60.0 / 0.75)),
         (400.0, 1000.0, (10.0, 10.0, 10.0), 6.0, (60.0, 60.0 / 1.5, 60.0 / 0.5)),
@@ -34,7 +35,8 @@ NAN = float("nan")
         (400.0, 1000.0, (10.0, 8.0, 12.0), 0.0, None),
     ],
     ids=[
-        "an interval", "open: may not grow", "open: may shrink", "a quarter as long as observed",
+        "an interval", "open: may not grow", "open: may shrink",
+        "never later than the estimate", "a quarter as long as observed",
         "as long again", "as far as the evidence carries", "both errors",
         "full already", "further than it carries", "no limit", "no growth", "shrinks", "nothing observed",
     ],
