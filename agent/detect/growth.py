@@ -6,7 +6,7 @@ and works on all rows together. Time is counted in blocks; the caller knows how 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,18 @@ def find_rise(rows: Floats, least_growth: Floats | None = None) -> Rise:
 
     The sums over all blocks after each onset are running sums from the right, so the search over the onsets
     costs no more than one fit (two-phase regression: Hinkley, JASA 66, 1971, 736-743). A rise of less than
-    `least_growth` (shape (series,)) has no significance: it is not worked out.
+    `least_growth` (shape (series,)) has no significance: it is not worked out. Blocks before any row was seen
+    cost nothing.
     """
     least = np.full(len(rows), -np.inf) if least_growth is None else least_growth
     seen = np.isfinite(rows)
+    unseen = int(np.argmax(seen.any(axis=0)))
+    found = _find_rises(rows[:, unseen:], seen[:, unseen:], least)
+    return replace(found, onset=found.onset + unseen)
+
+
+def _find_rises(rows: Floats, seen: Bools, least: Floats) -> Rise:
+    """Fit rows that were seen all along apart from the others: they are the quicker ones."""
     whole = seen.all(axis=1)
     if whole.all() or not whole.any():
         return _find_rise(rows, seen, least)

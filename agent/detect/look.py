@@ -94,7 +94,7 @@ class Look:
     @property
     def slots(self) -> Ints:
         """Where its series are kept."""
-        return _slots(self.series)
+        return np.array([one.slot for one in self.series], dtype=np.intp)
 
     @property
     def rate_per_hour(self) -> float:
@@ -134,7 +134,8 @@ class Look:
         rise, births, onset_t_s = self.rise, _births(self.series), self.onset_t_s
         since_t_s = floors.judged_from_s(births, self.t_s)
         finest = max(0, self.level - 1)
-        finer = _without_uncollected(self.rings.past(_slots(self.series), finest), self.series)
+        coarsest = self._coarsest(since_t_s)
+        finer = _without_uncollected(self.rings.past(self.slots, finest, coarsest), self.series)
         past = finer.from_level(self.level - finest)
         peak = np.maximum(self._peak(finer, onset_t_s, since_t_s), self._known_peak())
         quiet_s = floors.quiet_s(
@@ -146,7 +147,7 @@ class Look:
             growth=rise.growth,
         )
         quiet_s = np.maximum(quiet_s, self._lent_quiet_s(onset_t_s))
-        more = self._work(since_t_s, onset_t_s, quiet_s)
+        more = self._work(since_t_s, onset_t_s, quiet_s, coarsest)
         return Measures(
             shape=form,
             age_s=self.t_s - births,
@@ -164,13 +165,19 @@ class Look:
             work_rise=more.than_earlier,
         )
 
-    def _work(self, since_t_s: Floats, onset_t_s: Floats, quiet_s: Floats) -> work.Work:
+    def _coarsest(self, since_t_s: Floats) -> int:
+        """Return the coarsest level that says more than finer ones: lives have enough blocks to be quiet in."""
+        within_s = (self.t_s - float(since_t_s.min())) / rules.MIN_QUIET_BLOCKS
+        finer = int(np.log2(max(1.0, within_s / self.rings.base_s)))
+        return min(max(self.level, finer), self.rings.levels - 1)
+
+    def _work(self, since_t_s: Floats, onset_t_s: Floats, quiet_s: Floats, coarsest: int) -> work.Work:
         """Return how much more was done, of those of whom anybody knows it."""
         more = work.Work(*(np.zeros(len(self.series)) for _ in range(2)))
         slots = np.array([-1 if one.load_slot is None else one.load_slot for one in self.series])
         known = np.flatnonzero(slots >= 0)
         if len(known):
-            past = self.rings.past(slots[known], max(0, self.level - FINER_LEVELS))
+            past = self.rings.past(slots[known], max(0, self.level - FINER_LEVELS), coarsest)
             since_t_s, onset_t_s, quiet_t_s = (
                 one[known] for one in (since_t_s, onset_t_s, onset_t_s - quiet_s)
             )
@@ -183,7 +190,7 @@ class Look:
         """Return the newest speed as finer blocks see it: whether the rise has stopped just now."""
         finer = max(0, self.level - FINER_LEVELS)
         times = 2 ** (self.level - finer)
-        fine = self.rings.window(finer, _slots(self.series)).floors
+        fine = self.rings.window(finer, self.slots).floors
         blocks = np.minimum(self.rise.blocks * times, fine.shape[1])
         return shape.latest_speed(fine, blocks, self.rise.slope / times)
 
@@ -221,10 +228,6 @@ class Look:
     def _headroom(self) -> Floats:
         limits = np.array([np.inf if one.limit is None else one.limit for one in self.series])
         return np.asarray(limits - np.fmax(self.rows[:, -1], self.rows[:, -2]))
-
-
-def _slots(series: Sequence[Series]) -> Ints:
-    return np.array([one.slot for one in series], dtype=np.intp)
 
 
 def _births(series: Sequence[Series]) -> Floats:

@@ -61,7 +61,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """The complete blocks of some series at every level, oldest first."""
+    """The complete blocks of some series at several levels, oldest first."""
 
     starts_s: Floats
     """Shape (levels, blocks), as `ends_s`."""
@@ -236,9 +236,9 @@ class Rings:
                     other.add_block(start_t_s, slots, floors, peaks, window.block_s)
         return other
 
-    def past(self, slots: Ints, finest: int = 0) -> Past:
-        """Return the complete blocks of some series at a level and every coarser one."""
-        levels = range(finest, self.levels)
+    def past(self, slots: Ints, finest: int = 0, coarsest: int | None = None) -> Past:
+        """Return the complete blocks of some series at a level and every coarser one, up to the last given."""
+        levels = range(finest, self.levels if coarsest is None else coarsest + 1)
         ids = np.stack([self._ids(level) for level in levels])
         block_s = self.base_s * 2.0 ** np.array(levels)[:, None]
         floors, peaks = (np.empty((len(slots), len(levels), self.blocks - 1)) for _ in range(2))
