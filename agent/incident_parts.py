@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from agent.model import (
@@ -54,6 +54,10 @@ class Member:
     def state(self) -> State:
         """How bad it was at the last look."""
         return self.verdict.state
+
+    def in_words(self) -> Member:
+        """Return the same with every reason put into words."""
+        return replace(self, verdict=replace(self.verdict, reasons=tuple(self.verdict.reasons)))
 
     def calm_s(self, t_s: float) -> float:
         """Return for how long it has been calm, in seconds."""

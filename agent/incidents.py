@@ -140,7 +140,7 @@ class Incident:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` reads them back."""
-        return asdict(self)
+        return asdict(replace(self, members=tuple(one.in_words() for one in self.members)))
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Incident:
@@ -198,7 +198,7 @@ class Change:
             limit=verdict.limit,
             limit_source=self.lead.limit_source,
             exhaustion_hours=verdict.exhaustion_hours,
-            reasons=verdict.reasons,
+            reasons=tuple(verdict.reasons),
             labels=labels,
             pids=(process.key.pid, *others),
             young=verdict.young,

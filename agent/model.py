@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
@@ -203,7 +204,8 @@ class Verdict:
     limit: float | None
     exhaustion_hours: Estimate | None
     """Hours until `limit`; None where the evidence does not carry a forecast."""
-    reasons: tuple[Reason, ...]
+    reasons: Sequence[Reason]
+    """Those of a detector are put into words when they are read."""
     young: bool = False
     """The process has not lived long enough for a settled baseline."""
     probability: float | None = None

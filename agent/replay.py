@@ -91,25 +91,26 @@ class Replays:
             for one, series in zip(tapes, self.batch.series, strict=True)
         ]
         self._owners = {one.slot: k for k, series in enumerate(self.batch.series) for one in series}
-        self._busy: set[int] = set()
-        """Of which recordings something goes on."""
+        self._restless: set[int] = set()
+        """Of which recordings something may be told though nothing else is found."""
 
     def run(self) -> Iterator[tuple[int, Said]]:
         """Yield what a person would have been told, and of which recording, block by block; once."""
         for t_s, seen, turns in self.batch.blocks():
+            changed: set[int] = set()
             for turn in turns:
-                self.detector.judge_cohort(turn.levels, turn.cohort, t_s)
+                changed |= self.detector.judge_cohort(turn.levels, turn.cohort, t_s)
             breaches = self._fast_growth(seen, t_s)
-            for k in self._concerned(seen, breaches):
+            for k in self._concerned(seen, changed.union(breaches)):
                 for said in self.replays[k].tell(self.detector, breaches, t_s):
                     yield k, said
-                (self._busy.discard if self.replays[k].idle else self._busy.add)(k)
+                (self._restless.discard if self.replays[k].rests else self._restless.add)(k)
 
-    def _concerned(self, seen: Sequence[int], breaches: dict[int, Breach]) -> Sequence[int]:
+    def _concerned(self, seen: Sequence[int], slots: set[int]) -> Sequence[int]:
         """Return of which recordings something may be told: of most of many nothing is."""
         if self._options.thresholds is not None and self._options.limit_bytes is not None:
             return seen
-        found = self._busy.union(self._owners[slot] for slot in (*self.detector.slots, *breaches))
+        found = self._restless.union(self._owners[slot] for slot in slots)
         return [k for k in seen if k in found] if found else []
 
     def _fast_growth(self, seen: Sequence[int], t_s: float) -> dict[int, Breach]:
@@ -186,9 +187,9 @@ class _Told:
         self._stories = {one: Story(options.incidents) for one in (*subjects, Subject.HEAP_PERCENT)}
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing goes on of which something could be told."""
-        return all(story.idle for story in self._stories.values())
+    def rests(self) -> bool:
+        """Whether nothing can be told until something else is found."""
+        return self._steady or not (any(self._found) or any(not one.idle for one in self._stories.values()))
 
     @property
     def memory(self) -> Series | None:
@@ -199,10 +200,9 @@ class _Told:
         """Yield what has changed by the beginning of a block."""
         before, self._found = self._found, [detector.finding(one.slot, t_s) for one in self._series]
         if self._steady and all(map(operator.is_, self._found, before)):
-            for story in self._stories.values():
-                story.goes_on(t_s)
             return
         row = int(np.searchsorted(self.clock_s, t_s))
+        self._go_on(row)
         self._steady = self._options.unlimited
         for subject, members in self._members.items():
             story = self._stories[subject]
@@ -216,6 +216,14 @@ class _Told:
         near = self._near_limit(row, t_s)
         if near is not None:
             yield from self._stories[Subject.HEAP_PERCENT].tell(str(Subject.HEAP_PERCENT), near)
+
+    def _go_on(self, row: int) -> None:
+        """Take it that what went on unchanged did so until the block before a sample."""
+        if self._steady:
+            base_s = self._rings.base_s
+            until_t_s = float(self.clock_s[row - 1]) // base_s * base_s
+            for story in self._stories.values():
+                story.goes_on(until_t_s)
 
     def _growth(self, look: _Look, row: int, t_s: float) -> Verdict:
         """Return the verdict of the series that is worst off."""

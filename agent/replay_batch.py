@@ -151,13 +151,15 @@ class _Table:
 
     @classmethod
     def of(cls, cut: Sequence[_Cut]) -> _Table:
-        ids = np.unique(np.concatenate([one.blocks for one in cut]))
+        ids = _grid([one.blocks for one in cut])
         shape = (sum(len(one.slots) for one in cut), len(ids))
         floors, peaks = np.full(shape, np.nan), np.full(shape, np.nan)
         seen = np.zeros((len(cut), len(ids)), dtype=np.bool_)
         row = 0
         for k, one in enumerate(cut):
-            at, rows = np.searchsorted(ids, one.blocks), slice(row, row + len(one.slots))
+            whole = len(one.blocks) == len(ids)
+            at = slice(None) if whole else np.searchsorted(ids, one.blocks)
+            rows = slice(row, row + len(one.slots))
             floors[rows, at], peaks[rows, at] = one.floors, one.peaks
             seen[k, at] = True
             row += len(one.slots)
@@ -171,3 +173,9 @@ class _Table:
     def last_block(self, tape: int, at: int) -> int:
         """Return the block in which a tape was seen last before this one."""
         return int(self.ids[np.flatnonzero(self.seen[tape, :at])[-1]])
+
+
+def _grid(blocks: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return every block in which any tape was seen; tapes of one machine mostly share them all."""
+    some = {one.tobytes(): one for one in blocks}
+    return np.unique(np.concatenate(list(some.values())))

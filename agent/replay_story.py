@@ -150,7 +150,7 @@ class Story:
             onset_t_s=verdict.onset_t_s,
             current=verdict.current,
             exhaustion_hours=verdict.exhaustion_hours,
-            reasons=verdict.reasons,
+            reasons=tuple(verdict.reasons),
             probability=verdict.probability,
             grows=verdict.kind,
         )

@@ -128,7 +128,7 @@ class LiveWatch:
             limit=one.limit,
             rate=(verdict.rate if verdict else None) or (look.rate if look else None),
             state=verdict.state if verdict else State.SOUND,
-            reasons=verdict.reasons if verdict and alarms else tuple(look.reasons) if look else unseen,
+            reasons=tuple(verdict.reasons if verdict and alarms else look.reasons if look else unseen),
             trend=tuple(followed.trend),
         )
 

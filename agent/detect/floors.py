@@ -60,9 +60,13 @@ def highest_sample(past: Past, since_t_s: Floats, until_t_s: Floats) -> Floats:
     return np.asarray(np.fmax.reduce(peaks, axis=(1, 2), initial=-np.inf))
 
 
-def deepest_fall_before(past: Past, since_t_s: Floats, until_t_s: Floats) -> Floats:
-    """Return by how much the floors between two moments once fell below an earlier floor, at any scale."""
-    rows = np.where(_inside(past, since_t_s, until_t_s), past.floors, np.nan)
+def floors_between(past: Past, since_t_s: Floats, until_t_s: Floats) -> Floats:
+    """Return the floors of the blocks between two moments, NaN for all others; (series, levels, blocks)."""
+    return np.where(_inside(past, since_t_s, until_t_s), past.floors, np.nan)
+
+
+def deepest_fall_at_any_level(rows: Floats) -> Floats:
+    """Return by how much each series' floors, shape (series, levels, blocks), fell below an earlier one."""
     return np.asarray(deepest_fall(rows).max(axis=1))
 
 
@@ -73,24 +77,15 @@ def _inside(past: Past, since_t_s: Floats, until_t_s: Floats) -> Bools:
     return np.asarray(begun & over)
 
 
-def quiet_s(
-    past: Past,
-    *,
-    onset_t_s: Floats,
-    since_t_s: Floats,
-    base: Floats,
-    rate_per_s: Floats,
-    growth: Floats,
-) -> Floats:
+def quiet_s(rows: Floats, block_s: Floats, *, base: Floats, rate_per_s: Floats, growth: Floats) -> Floats:
     """Return how long each series was quiet before its rise began, in seconds.
 
-    Looked for at every level given, of which the coarser reach further back; the longest counts.
+    `rows` are its floors before the rise, shape (series, levels, blocks), in blocks of a length for each
+    level. Looked for at every level, of which the coarser reach further back; the longest counts.
     """
-    block_s = past.ends_s[:, 0] - past.starts_s[:, 0]
-    rows = np.where(_inside(past, since_t_s, onset_t_s), past.floors, np.nan)
-    seen = np.isfinite(rows)
     low, high = base - rules.QUIET_BELOW * growth, base + rules.QUIET_ABOVE * growth
-    outside = seen & ((rows < low[:, None, None]) | (rows > high[:, None, None]))
+    outside = (rows < low[:, None, None]) | (rows > high[:, None, None])
+    seen = np.isfinite(rows)
     blocks = rows.shape[2]
     from_block = np.where(outside.any(axis=2), blocks - np.argmax(outside[:, :, ::-1], axis=2), 0)
     quiet = seen & (np.arange(blocks) >= from_block[:, :, None])

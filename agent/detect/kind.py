@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from agent.detect.reasons import joined
 from agent.model import Kind, Reason, State, Subject
 from agent.units import format_bytes
 
@@ -111,7 +112,7 @@ class Naming:
         if told.grows is None:
             return verdict
         reason = Reason("kind", passed=True, text=told.grows.text)
-        return replace(verdict, kind=told.grows.kind, reasons=(reason, *verdict.reasons))
+        return replace(verdict, kind=told.grows.kind, reasons=joined((reason,), verdict.reasons))
 
     def forget(self, owner: Hashable) -> None:
         """Drop what was said about a process that has ended."""

@@ -106,52 +106,64 @@ class LeakDetector:
         if not options.enabled:
             self._found.clear()
 
-    def judge(self, levels: Sequence[int], series: Sequence[Series], t_s: float) -> None:
-        """Judge the levels that have just completed a block, for all series at once."""
-        self.judge_cohort(levels, Cohort(series), t_s)
+    def judge(self, levels: Sequence[int], series: Sequence[Series], t_s: float) -> set[int]:
+        """Judge the levels that have just completed a block, for all series at once; return as below."""
+        return self.judge_cohort(levels, Cohort(series), t_s)
 
-    def judge_cohort(self, levels: Sequence[int], cohort: Cohort, t_s: float) -> None:
-        """Judge the same, again and again."""
+    def judge_cohort(self, levels: Sequence[int], cohort: Cohort, t_s: float) -> set[int]:
+        """Judge the same, again and again; return the slots of which something else is found now."""
+        changed: set[int] = set()
         if not cohort.series or not self._options.enabled:
-            return
+            return changed
         for level in levels:
             if self._rings.block_s(level) * self._rings.blocks < rules.MIN_RISE_S:
                 continue  # no rise in it can be as long as a leak's
             due = self._turns.due(level, cohort)
             if due.series:
-                self._judge(level, due, t_s)
+                changed |= self._judge(level, due, t_s)
+        return changed
 
-    def _judge(self, level: int, due: Cohort, t_s: float) -> None:
-        """Judge a level of those whose turn it is."""
-        before = {slot: self._found[slot].pop(level, None) for slot in self._found.keys() & due.names}
+    def _judge(self, level: int, due: Cohort, t_s: float) -> set[int]:
+        """Judge a level of those whose turn it is; return of whom it found something, before or now."""
+        before = self._taken(level, due)
         looked = self._turns.looked(level, due.slots)
         self._turns.rest(level, due.slots)
         look = Look.at_rising(self._rings, level, due, t_s, self._options.min_rate_bytes_per_hour)
-        if look is not None:
-            self._turns.wait(level, look.slots, look.rise.blocks)
-            known = {slot: before.get(slot) for slot in due.slots[looked].tolist()}
-            self._keep(level, look, known)
+        if look is None:
+            return set(before)
+        self._turns.wait(level, look.slots, look.rise.blocks)
+        new = set(due.slots[~looked].tolist())
+        known = {one.slot: before.get(one.slot) for one in look.series if one.slot not in new}
+        return before.keys() | self._keep(level, look, known)
 
-    def _keep(self, level: int, look: Look, known: Mapping[int, Finding | None]) -> None:
+    def _taken(self, level: int, due: Cohort) -> dict[int, Finding]:
+        """Return what was found of those whose turn it is; it holds no more."""
+        known = {slot for slot, found in self._found.items() if level in found}
+        return {slot: self._found[slot].pop(level) for slot in due.among(known)}
+
+    def _keep(self, level: int, look: Look, known: Mapping[int, Finding | None]) -> set[int]:
         """Keep what a look finds of those that may be suspect; whoever cannot be costs no more.
 
-        `known` are those that were looked at before, with what was found.
+        `known` are those that were looked at before, with what was found. Returns the slots of the suspects.
         """
         form = look.shape()
         hopeful = np.flatnonzero(self._model.bound(form) >= self._borders.suspect)
         if not len(hopeful):
-            return
-        look = look.of(hopeful)
-        measures = look.measures(form.of(hopeful))
+            return set()
+        if len(hopeful) < len(look.series):
+            look, form = look.of(hopeful), form.of(hopeful)
+        measures = look.measures(form)
         scores = self._model.score(measures)
         grave = np.flatnonzero(scores >= self._borders.suspect)
         if not len(grave):
-            return
-        look, measures = look.of(grave), measures.of(grave)
+            return set()
+        if len(grave) < len(look.series):
+            look, measures = look.of(grave), measures.of(grave)
         self._turns.soon(level, look.slots, look.rise.blocks)
         scores = self._held(look, measures, scores[grave], known)
         for one, finding in zip(look.series, self._findings(look, measures, scores), strict=True):
             self._found.setdefault(one.slot, {})[level] = finding
+        return {one.slot for one in look.series}
 
     def _held(
         self, look: Look, measures: Measures, scores: Floats, known: Mapping[int, Finding | None]

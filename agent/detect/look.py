@@ -136,12 +136,12 @@ class Look:
         finest = max(0, self.level - 1)
         coarsest = self._coarsest(since_t_s)
         finer = _without_uncollected(self.rings.past(self.slots, finest, coarsest), self.series)
-        past = finer.from_level(self.level - finest)
+        before = floors.floors_between(finer, since_t_s, onset_t_s)
         peak = np.maximum(self._peak(finer, onset_t_s, since_t_s), self._known_peak())
+        levels = slice(self.level - finest, None)
         quiet_s = floors.quiet_s(
-            past,
-            onset_t_s=onset_t_s,
-            since_t_s=since_t_s,
+            before[:, levels],
+            finer.block_s[levels],
             base=rise.base,
             rate_per_s=rise.slope / self.window.block_s,
             growth=rise.growth,
@@ -156,7 +156,7 @@ class Look:
             peak=peak,
             above_s=self._above_s(peak),
             slope_before=shape.slope_before(self.rows, rise.onset, rise.base) / np.maximum(rise.slope, 1e-9),
-            fall_before=floors.deepest_fall_before(finer, since_t_s, onset_t_s),
+            fall_before=floors.deepest_fall_at_any_level(before),
             quiet_s=quiet_s,
             headroom=self._headroom(),
             load_share=load.share(self.rings, self.level, self.series, self.rows, self.rise),
@@ -166,7 +166,7 @@ class Look:
         )
 
     def _coarsest(self, since_t_s: Floats) -> int:
-        """Return the coarsest level that says more than finer ones: lives have enough blocks to be quiet in."""
+        """Return the coarsest level that says more than finer ones: in which lives can have been quiet."""
         within_s = (self.t_s - float(since_t_s.min())) / rules.MIN_QUIET_BLOCKS
         finer = int(np.log2(max(1.0, within_s / self.rings.base_s)))
         return min(max(self.level, finer), self.rings.levels - 1)

@@ -67,15 +67,21 @@ class Reasons(Sequence[Reason]):
     Most looks at a suspect are never told to anybody.
     """
 
-    def __init__(self, measures: Measures, place: int) -> None:
-        """Explain one of the rises that were measured."""
+    def __init__(self, measures: Measures, place: int, before: tuple[Reason, ...] = ()) -> None:
+        """Explain one of the rises that were measured, after what is known before that."""
         self._measures = measures
         self._place = place
+        self._before = before
+
+    def after(self, before: tuple[Reason, ...]) -> Reasons:
+        """Return the same after some others."""
+        return Reasons(self._measures, self._place, before + self._before)
 
     @cached_property
     def told(self) -> tuple[Reason, ...]:
         """The reasons, in the order in which they are told."""
-        return _explain(_Rise(*(column[self._place].item() for column in _columns(self._measures))))
+        rise = _Rise(*(column[self._place].item() for column in _columns(self._measures)))
+        return self._before + _explain(rise)
 
     @overload
     def __getitem__(self, at: int) -> Reason: ...
@@ -89,7 +95,7 @@ class Reasons(Sequence[Reason]):
 
     def __eq__(self, other: object) -> bool:
         """Tell whether the same is said."""
-        return isinstance(other, Reasons) and self.told == other.told
+        return isinstance(other, (Reasons, tuple)) and self.told == tuple(other)
 
     def __hash__(self) -> int:
         """Return a number for the same words."""
@@ -98,6 +104,11 @@ class Reasons(Sequence[Reason]):
     def __len__(self) -> int:
         """Return how many considerations there were."""
         return len(self.told)
+
+
+def joined(before: tuple[Reason, ...], reasons: Sequence[Reason]) -> Sequence[Reason]:
+    """Return some reasons before others; what was not read yet still is not."""
+    return reasons.after(before) if isinstance(reasons, Reasons) else (*before, *reasons)
 
 
 def _explain(rise: _Rise) -> tuple[Reason, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from agent.detect.lineage import Lent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -82,7 +82,12 @@ class Cohort:
         known = [one.uncollected for one in self.series]
         return np.array([-np.inf if one is None else one.until_t_s for one in known])
 
-    @cached_property
-    def names(self) -> frozenset[int]:
-        """The slots as a set."""
-        return frozenset(self.slots.tolist())
+    def among(self, slots: Collection[int]) -> list[int]:
+        """Return which of these slots are theirs; it costs little where none are given."""
+        if not slots:
+            return []
+        given = np.array(list(slots), dtype=np.intp)
+        theirs = np.zeros(max(int(given.max()), int(self.slots.max(initial=0))) + 1, dtype=np.bool_)
+        theirs[self.slots] = True
+        found: list[int] = given[theirs[given]].tolist()
+        return found

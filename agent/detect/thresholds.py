@@ -210,4 +210,5 @@ class _Look:
         excess = float(self.rows[row, -1]) - float(floors.highest_sample(past, since, until)[0])
         if excess < PASS_MARGIN * self.end_to_end[row]:
             return False
-        return excess >= FALL_MARGIN * float(floors.deepest_fall_before(past, since, until)[0])
+        before = floors.floors_between(past, since, until)
+        return excess >= FALL_MARGIN * float(floors.deepest_fall_at_any_level(before)[0])

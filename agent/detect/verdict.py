@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from agent.detect import rules
 from agent.detect.forecast import exhaustion_hours
+from agent.detect.reasons import joined
 from agent.model import Estimate, Event, Reason, State, Subject, Verdict
 from agent.units import format_duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.detect.leak import Finding
     from agent.detect.options import DetectOptions
     from agent.detect.thresholds import Breach
@@ -41,7 +44,7 @@ def growth_verdict(  # noqa: PLR0913 - everything one verdict is made of
     urgent = forecast is not None and forecast.value * 3600.0 <= options.critical_within_s
     if state == State.WARNING and forecast is not None and urgent and certain:
         state = State.CRITICAL
-        reasons = (_urgent(forecast), *reasons)
+        reasons = joined((_urgent(forecast),), reasons)
     return Verdict(
         t_s=t_s,
         subject=subject,
@@ -103,12 +106,12 @@ def _aged(finding: Finding, t_s: float) -> Estimate | None:
     return Estimate(*(level + since for level in finding.standing))
 
 
-def _reasons(finding: Finding | None, breach: Breach | None, age_s: float) -> tuple[Reason, ...]:
+def _reasons(finding: Finding | None, breach: Breach | None, age_s: float) -> Sequence[Reason]:
     reasons = (breach.reason,) if breach else ()
     if breach and age_s < rules.YOUNG_S:
         young = f"young: started {format_duration(age_s)} ago, this may be warm-up"
         reasons = (*reasons, Reason("young", passed=False, text=young))
-    return (*reasons, *(finding.reasons if finding else ()))
+    return joined(reasons, finding.reasons) if finding else reasons
 
 
 def _urgent(forecast: Estimate) -> Reason:

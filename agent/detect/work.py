@@ -114,8 +114,7 @@ def _used(past: Past, t_s: Floats) -> tuple[Floats, Floats]:
     NaN where nothing was seen then.
     """
     blocks, levels = past.starts_s.shape[1], np.arange(len(past.starts_s))
-    block_s = past.ends_s[:, 0] - past.starts_s[:, 0]
-    at = np.floor((t_s[:, :, None] - past.starts_s[:, 0]) / block_s).astype(np.intp)
+    at = np.floor((t_s[:, :, None] - past.starts_s[:, 0]) / past.block_s).astype(np.intp)
     within = np.clip(at, 0, blocks - 1)
     floors = past.floors[np.arange(len(t_s))[:, None, None], levels, within]
     held = (at == within) & np.isfinite(floors)

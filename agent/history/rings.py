@@ -70,10 +70,10 @@ class Past:
     """Shape (series, levels, blocks), as `peaks`; NaN where nothing was seen."""
     peaks: Floats
 
-    def from_level(self, level: int) -> Past:
-        """Return this and every coarser level."""
-        floors, peaks = self.floors[:, level:], self.peaks[:, level:]
-        return Past(self.starts_s[level:], self.ends_s[level:], floors, peaks)
+    @property
+    def block_s(self) -> Floats:
+        """How long the blocks of each level are."""
+        return self.ends_s[:, 0] - self.starts_s[:, 0]
 
 
 class Rings:
@@ -237,7 +237,7 @@ class Rings:
         return other
 
     def past(self, slots: Ints, finest: int = 0, coarsest: int | None = None) -> Past:
-        """Return the complete blocks of some series at a level and every coarser one, up to the last given."""
+        """Return the complete blocks of some series at a level and every coarser one, up to a last one."""
         levels = range(finest, self.levels if coarsest is None else coarsest + 1)
         ids = np.stack([self._ids(level) for level in levels])
         block_s = self.base_s * 2.0 ** np.array(levels)[:, None]

@@ -24,10 +24,10 @@ def filled(values: list[float]) -> Rings:
 
 def quiet_minutes(values: list[float], onset_s: float, since_s: float = 0.0) -> float:
     """Return for how long nothing grew before a rise of 20 MB at 20 MB an hour from 100 MB."""
+    past = filled(values).past(SLOT)
     found = floors.quiet_s(
-        filled(values).past(SLOT),
-        onset_t_s=np.array([onset_s]),
-        since_t_s=np.array([since_s]),
+        floors.floors_between(past, np.array([since_s]), np.array([onset_s])),
+        past.block_s,
         base=np.array([100 * MB]),
         rate_per_s=np.array([RATE]),
         growth=np.array([20 * MB]),
@@ -79,9 +79,9 @@ def test_the_highest_sample_and_the_deepest_fall_between_two_moments() -> None:
     since, until = np.array([10.0]), np.array([40.0])
 
     assert floors.highest_sample(past, since, until).tolist() == [9.0]
-    assert floors.deepest_fall_before(past, since, until).tolist() == [7.0]
+    assert floors.deepest_fall_at_any_level(floors.floors_between(past, since, until)).tolist() == [7.0]
     assert floors.highest_sample(past, until, since).tolist() == [-np.inf]
-    assert floors.deepest_fall_before(past, until, since).tolist() == [0.0]
+    assert floors.deepest_fall_at_any_level(floors.floors_between(past, until, since)).tolist() == [0.0]
 
 
 def test_the_first_tenth_of_a_life_is_not_judged_but_at_most_an_hour() -> None:
