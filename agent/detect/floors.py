@@ -13,7 +13,8 @@ from agent.detect.shape import deepest_fall
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.history.rings import Past, Window
+    from agent.detect.series import Cohort
+    from agent.history.rings import Past, Rings
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
@@ -22,10 +23,9 @@ TOLERANCE_S = 1e-6
 """Block borders are sums of binary fractions; they may miss each other by so much."""
 
 
-def starts_s(window: Window) -> Floats:
-    """Return when each block of the window began, on the boot clock."""
-    blocks = window.floors.shape[1]
-    starts: Floats = window.end_t_s - np.arange(blocks, 0, -1, dtype=np.float64) * window.block_s
+def starts_s(end_t_s: float, block_s: float, blocks: int) -> Floats:
+    """Return when each of some blocks began, oldest first, on the boot clock."""
+    starts: Floats = end_t_s - np.arange(blocks, 0, -1, dtype=np.float64) * block_s
     return starts
 
 
@@ -35,15 +35,15 @@ def judged_from_s(birth_t_s: Floats, t_s: float) -> Floats:
     return birth_t_s + np.minimum(rules.STARTUP_SHARE * age_s, rules.MAX_STARTUP_S)
 
 
-def judged_floors(
-    window: Window, birth_t_s: Floats, t_s: float, collected_t_s: Floats | float = -np.inf
-) -> Floats:
-    """Return the floors of the window with the blocks of each life's start-up taken out (NaN).
+def judged_floors(rings: Rings, level: int, cohort: Cohort, t_s: float) -> Floats:
+    """Return the floors of a level with the blocks of each life's start-up taken out (NaN).
 
-    So are those before `collected_t_s`: until then growth was shown to be no leak.
+    So are those until which growth was shown to be no leak.
     """
-    from_s = np.maximum(judged_from_s(birth_t_s, t_s), collected_t_s)
-    return np.where(starts_s(window)[None, :] >= from_s[:, None], window.floors, np.nan)
+    rows = rings.floors(level, cohort.slots)
+    from_s = np.maximum(judged_from_s(cohort.births_t_s, t_s), cohort.collected_t_s)
+    begun_s = starts_s(rings.end_t_s(level), rings.block_s(level), rows.shape[1])
+    return np.where(begun_s >= from_s[:, None], rows, np.nan)
 
 
 def without(past: Past, since_t_s: Floats, until_t_s: Floats) -> Past:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from agent.detect.measures import Measures
     from agent.detect.options import DetectOptions
+    from agent.detect.rate import Rates
     from agent.detect.series import Series
     from agent.history.rings import Rings
 
@@ -173,7 +174,7 @@ class LeakDetector:
         A rise that comes to rest looks like a leak for a moment on its way. Who was no suspect had its
         border; who was never looked at is judged by what is seen now.
         """
-        start = (self._borders.suspect, look.t_s - look.window.block_s)
+        start = (self._borders.suspect, look.t_s - look.block_s)
         found = [known.get(one.slot) for one in look.series]
         last = np.array([start if one is None else (one.score, one.t_s) for one in found])
         new = np.array([one.slot not in known for one in look.series])
@@ -211,27 +212,29 @@ class LeakDetector:
 
     def _findings(self, look: Look, measures: Measures, scores: Floats) -> list[Finding]:
         """Return what a look says about each of its series."""
-        per_hour = look.rate_per_hour
-        rate = rates(look.rows, look.rise.onset, look.window.block_s)
-        chances, stand = probability(scores), standings(rate, look.window.peaks)
-        notable = self._notable(measures)
+        rate = rates(look.rows, look.rise.onset, look.block_s)
+        per_hour, stand = rate.estimates(look.rate_per_hour), _standings(look, rate)
+        states = self._borders.states(scores, self._notable(measures))
+        sure = scores >= self._borders.sure
+        figures = (scores, probability(scores), sure, look.onset_t_s, look.rise.growth, measures.quiet_s)
+        score, chance, certain, onset_t_s, growth, quiet_s = (one.tolist() for one in figures)
         return [
             Finding(
                 t_s=look.t_s,
-                state=self._borders.state(float(scores[k])) if notable[k] else State.SOUND,
-                score=float(scores[k]),
-                probability=float(chances[k]),
-                sure=bool(scores[k] >= self._borders.sure),
-                rate=rate.estimate(k, per_hour),
-                onset_t_s=float(look.onset_t_s[k]),
-                growth=float(look.rise.growth[k]),
-                quiet_s=float(measures.quiet_s[k]),
-                block_s=look.window.block_s,
+                state=states[k],
+                score=score[k],
+                probability=chance[k],
+                sure=certain[k],
+                rate=per_hour[k],
+                onset_t_s=onset_t_s[k],
+                growth=growth[k],
+                quiet_s=quiet_s[k],
+                block_s=look.block_s,
                 significance=float(look.rise.significance[k]),
-                standing=stand[k] if look.series[k].limit is not None else None,
+                standing=stand[k],
                 reasons=Reasons(measures, k),
             )
-            for k in range(len(look.series))
+            for k in range(len(states))
         ]
 
     def _notable(self, measures: Measures) -> NDArray[np.bool_]:
@@ -242,6 +245,18 @@ class LeakDetector:
         return np.asarray(
             (form.rate_per_hour >= least) & (form.significance >= rules.MIN_SIGNIFICANCE) & lasted
         )
+
+
+def _standings(look: Look, rate: Rates) -> list[Estimate | None]:
+    """Return how high the samples of each series stand that has a limit of its own; None for all others."""
+    limited = [one.limit is not None for one in look.series]
+    if not any(limited):
+        return [None] * len(limited)
+    stand = standings(rate, look.rings.peaks(look.level, look.slots))
+    return [one if known else None for one, known in zip(stand, limited, strict=True)]
+
+
+_STATES = (State.SOUND, State.SUSPECT, State.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +273,10 @@ class _Borders:
         sure = max(warning, weights.score_for(options.critical_false_alarm_every_s))
         return cls(score_of(SUSPECT_P), warning, sure)
 
-    def state(self, score: float) -> State:
-        if score >= self.warning:
-            return State.WARNING
-        return State.SUSPECT if score >= self.suspect else State.SOUND
+    def states(self, scores: Floats, notable: NDArray[np.bool_]) -> list[State]:
+        """Return the state of each score; sound where the rise is not notable."""
+        passed = (scores >= self.suspect).astype(np.intp) + (scores >= self.warning)
+        return [_STATES[one] for one in np.where(notable, passed, 0).tolist()]
 
 
 def gravest(findings: Iterable[Finding]) -> Finding | None:

@@ -41,7 +41,7 @@ def share(rings: Rings, level: int, series: Sequence[Series], rows: Floats, rise
     known = [k for k, one in enumerate(series) if one.load_slot is not None]
     if known:
         slots = np.array([series[k].load_slot for k in known], dtype=np.intp)
-        used = rings.window(level, slots).floors
+        used = rings.floors(level, slots)
         for k, loads in zip(known, np.diff(used, axis=1), strict=True):
             onset = int(rise.onset[k])
             found[k] = explained(rows[k, onset:-1], loads[onset:])

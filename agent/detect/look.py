@@ -11,7 +11,7 @@ import numpy as np
 from agent.detect import floors, growth, load, rules, shape, work
 from agent.detect.measures import Measures, Shape
 from agent.detect.series import Cohort, Series
-from agent.history.rings import Rings, Window
+from agent.history.rings import Rings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,6 @@ class Look:
     level: int
     series: Sequence[Series]
     t_s: float
-    window: Window
     rows: Floats
     """The judged floors, shape (series, blocks)."""
     rise: growth.Rise
@@ -48,10 +47,9 @@ class Look:
     def at(cls, rings: Rings, level: int, series: Sequence[Series], t_s: float) -> Look:
         """Look at all the series given."""
         cohort = Cohort(series)
-        window = rings.window(level, cohort.slots)
-        rows = floors.judged_floors(window, cohort.births_t_s, t_s, cohort.collected_t_s)
+        rows = floors.judged_floors(rings, level, cohort, t_s)
         rows, unloaded = load.without(rings, level, series, rows)
-        return cls(rings, level, series, t_s, window, rows, growth.find_rise(rows), unloaded)
+        return cls(rings, level, series, t_s, rows, growth.find_rise(rows), unloaded)
 
     @classmethod
     def at_rising(
@@ -63,21 +61,22 @@ class Look:
         series, counts = cohort.series, cohort.counts
         if not series:
             return None
-        window = rings.window(level, cohort.slots)
-        rows = floors.judged_floors(window, cohort.births_t_s, t_s, cohort.collected_t_s)
+        rows = floors.judged_floors(rings, level, cohort, t_s)
         rows, unloaded = load.without(rings, level, series, rows)
         stirring = np.flatnonzero(_stirring(rows, counts))
         if not len(stirring):
             return None
         rise = growth.find_rise(rows[stirring], _least_growth(counts[stirring]))
-        rising = np.flatnonzero(_rising(rise, counts[stirring], window.block_s, min_rate_bytes_per_hour))
+        rising = np.flatnonzero(
+            _rising(rise, counts[stirring], rings.block_s(level), min_rate_bytes_per_hour)
+        )
         kept = stirring[rising]
         beyond = _beyond_uncollected(rows[kept], [series[k] for k in kept.tolist()])
         rising, kept = rising[beyond], kept[beyond]
         if not len(rising):
             return None
         chosen = [series[int(k)] for k in kept]
-        return cls(rings, level, chosen, t_s, window.of(kept), rows[kept], rise.of(rising), unloaded[kept])
+        return cls(rings, level, chosen, t_s, rows[kept], rise.of(rising), unloaded[kept])
 
     def of(self, kept: Ints) -> Look:
         """Look at some of them only."""
@@ -85,7 +84,6 @@ class Look:
         return replace(
             self,
             series=chosen,
-            window=self.window.of(kept),
             rows=self.rows[kept],
             rise=self.rise.of(kept),
             unloaded=self.unloaded[kept],
@@ -97,14 +95,24 @@ class Look:
         return np.array([one.slot for one in self.series], dtype=np.intp)
 
     @property
+    def block_s(self) -> float:
+        """How long its blocks are."""
+        return self.rings.block_s(self.level)
+
+    @property
+    def end_t_s(self) -> float:
+        """When the newest of them ended."""
+        return self.rings.end_t_s(self.level)
+
+    @property
     def rate_per_hour(self) -> float:
         """Turns a slope a block into one an hour."""
-        return 3600.0 / self.window.block_s
+        return 3600.0 / self.block_s
 
     @property
     def onset_t_s(self) -> Floats:
         """When each rise began."""
-        return np.asarray(self.window.end_t_s - self.rise.blocks * self.window.block_s)
+        return np.asarray(self.end_t_s - self.rise.blocks * self.block_s)
 
     def shape(self) -> Shape:
         """Measure the form of every rise."""
@@ -113,8 +121,8 @@ class Look:
         end_speed, end_speed_error = shape.end_speed(self.rows, rise)
         return Shape(
             counts=np.array([one.counts for one in self.series]),
-            block_s=np.full(len(self.series), self.window.block_s),
-            lasted_s=np.asarray(rise.blocks * self.window.block_s, dtype=np.float64),
+            block_s=np.full(len(self.series), self.block_s),
+            lasted_s=np.asarray(rise.blocks * self.block_s, dtype=np.float64),
             growth=rise.growth,
             rate_per_hour=rise.slope * self.rate_per_hour,
             base=rise.base,
@@ -143,7 +151,7 @@ class Look:
             before[:, levels],
             finer.block_s[levels],
             base=rise.base,
-            rate_per_s=rise.slope / self.window.block_s,
+            rate_per_s=rise.slope / self.block_s,
             growth=rise.growth,
         )
         quiet_s = np.maximum(quiet_s, self._lent_quiet_s(onset_t_s))
@@ -181,7 +189,7 @@ class Look:
             since_t_s, onset_t_s, quiet_t_s = (
                 one[known] for one in (since_t_s, onset_t_s, onset_t_s - quiet_s)
             )
-            moments = work.Moments(since_t_s, quiet_t_s, onset_t_s, self.window.end_t_s)
+            moments = work.Moments(since_t_s, quiet_t_s, onset_t_s, self.end_t_s)
             found = work.done(past, moments)
             more.than_before[known], more.than_earlier[known] = found.than_before, found.than_earlier
         return more
@@ -190,14 +198,14 @@ class Look:
         """Return the newest speed as finer blocks see it: whether the rise has stopped just now."""
         finer = max(0, self.level - FINER_LEVELS)
         times = 2 ** (self.level - finer)
-        fine = self.rings.window(finer, self.slots).floors
+        fine = self.rings.floors(finer, self.slots)
         blocks = np.minimum(self.rise.blocks * times, fine.shape[1])
         return shape.latest_speed(fine, blocks, self.rise.slope / times)
 
     def _peak(self, past: Past, onset_t_s: Floats, since_t_s: Floats) -> Floats:
         """Return what each rise must pass: earlier floors, older samples; a brief one all earlier samples."""
-        start_t_s = float(floors.starts_s(self.window)[0])
-        brief = self.window.end_t_s - onset_t_s <= rules.BRIEF_S
+        start_t_s = self.end_t_s - self.rows.shape[1] * self.block_s
+        brief = self.end_t_s - onset_t_s <= rules.BRIEF_S
         older = floors.highest_sample(past, since_t_s, np.where(brief, onset_t_s, start_t_s))
         seen = shape.peak_before(self.rows, self.rise.onset)
         return np.where(self.unloaded, seen, np.maximum(seen, older))
@@ -207,7 +215,7 @@ class Look:
         below = self.rows <= peak[:, None]
         blocks = self.rows.shape[1]
         newer = np.where(below.any(axis=1), np.argmax(below[:, ::-1], axis=1), blocks)
-        return np.asarray(np.minimum(newer, self.rise.blocks) * self.window.block_s)
+        return np.asarray(np.minimum(newer, self.rise.blocks) * self.block_s)
 
     def _known_peak(self) -> Floats:
         """Return the level at which sound earlier runs came to rest, and at which a collection took all back.

@@ -78,9 +78,10 @@ class Rates:
     blocks: Ints
     """To how many of the newest blocks it was fitted."""
 
-    def estimate(self, row: int, per_block: float) -> Estimate:
-        """Return one row's rate times `per_block`: 3600 / block_s gives it an hour."""
-        return Estimate(*(float(v[row]) * per_block for v in (self.value, self.low, self.high)))
+    def estimates(self, per_block: float) -> list[Estimate]:
+        """Return each row's rate times `per_block`: 3600 / block_s gives it an hour."""
+        figures = np.stack([self.value, self.low, self.high], axis=1) * per_block
+        return [Estimate(*one) for one in figures.tolist()]
 
 
 def rates(rows: Floats, onset: Ints, block_s: float) -> Rates:

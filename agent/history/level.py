@@ -65,14 +65,13 @@ class Level:
         if self._floors is not None and self._peaks is not None:
             self._floors, self._peaks = (wider(one, more) for one in (self._floors, self._peaks))
 
-    def read(self, ids: Ints, columns: Ints) -> tuple[Floats, Floats]:
-        """Return floors and peaks of these blocks and columns, shape (columns, blocks)."""
-        if self._floors is None or self._peaks is None:
-            nothing = np.full((len(columns), len(ids)), np.nan)
-            return nothing, nothing
-        return _picked(self._floors, ids % self._kept, columns), _picked(
-            self._peaks, ids % self._kept, columns
-        )
+    def floors(self, ids: Ints, columns: Ints) -> Floats:
+        """Return the floors of these blocks and columns, shape (columns, blocks)."""
+        return self._read(self._floors, ids, columns)
+
+    def peaks(self, ids: Ints, columns: Ints) -> Floats:
+        """Return their peaks."""
+        return self._read(self._peaks, ids, columns)
 
     def range(self, newest: Ints, columns: Ints) -> tuple[Floats, Floats]:
         """Return the lowest floor of all blocks and the highest of the newest ones; shape (columns,)."""
@@ -82,6 +81,11 @@ class Level:
         lowest = np.fmin.reduce(self._floors, axis=0)
         highest = np.fmax.reduce(self._floors[newest % self._kept], axis=0)
         return lowest[columns].astype(np.float64), highest[columns].astype(np.float64)
+
+    def _read(self, blocks: Singles | None, ids: Ints, columns: Ints) -> Floats:
+        if blocks is None:
+            return np.full((len(columns), len(ids)), np.nan)
+        return _picked(blocks, ids % self._kept, columns)
 
     def _blocks(self) -> tuple[Singles, Singles]:
         if self._floors is None or self._peaks is None:

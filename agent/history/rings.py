@@ -13,7 +13,7 @@ what it was.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,8 @@ import numpy as np
 from agent.history.level import Level, wider
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -53,10 +55,6 @@ class Window:
     """Shape (series, blocks)."""
     peaks: Floats
     """Shape (series, blocks)."""
-
-    def of(self, rows: Ints) -> Window:
-        """Return the window of some of its series."""
-        return replace(self, floors=self.floors[rows], peaks=self.peaks[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +183,7 @@ class Rings:
     def window(self, level: int, slots: Ints | None = None) -> Window:
         """Return the complete blocks of a level, of all slots or of some."""
         pick = np.arange(self.capacity) if slots is None else slots
-        floors, peaks = self._read(level, pick)
+        floors, peaks = self.floors(level, pick), self.peaks(level, pick)
         return Window(level, self.block_s(level), self.end_t_s(level), floors, peaks)
 
     def end_t_s(self, level: int) -> float:
@@ -194,8 +192,7 @@ class Rings:
 
     def latest(self, level: int, slots: Ints) -> tuple[Floats, Floats]:
         """Return floors and peaks of the newest complete block of a level; shape (slots,)."""
-        floors, peaks = self._read(level, slots, 1)
-        return floors[:, 0], peaks[:, 0]
+        return self.floors(level, slots, 1)[:, 0], self.peaks(level, slots, 1)[:, 0]
 
     def range(self, level: int, slots: Ints, newest: int) -> tuple[Floats, Floats]:
         """Return the lowest floor of a level and the highest of its newest blocks; shape (slots,).
@@ -211,9 +208,16 @@ class Rings:
             )
         return lowest, highest
 
-    def floors(self, level: int, slots: Ints, newest: int) -> Floats:
-        """Return the floors of the newest complete blocks of a level, oldest first; shape (slots, newest)."""
-        return self._read(level, slots, newest)[0]
+    def floors(self, level: int, slots: Ints, newest: int = 0) -> Floats:
+        """Return the floors of the newest complete blocks of a level, oldest first; shape (slots, blocks).
+
+        0: of all blocks.
+        """
+        return self._read(level, slots, newest, self._levels[level].floors)
+
+    def peaks(self, level: int, slots: Ints, newest: int = 0) -> Floats:
+        """Return their peaks."""
+        return self._read(level, slots, newest, self._levels[level].peaks)
 
     def hold(self, slots: Ints, until_t_s: float) -> None:
         """Take it that those of these series that rest have had their value until then."""
@@ -243,7 +247,7 @@ class Rings:
         block_s = self.base_s * 2.0 ** np.array(levels)[:, None]
         floors, peaks = (np.empty((len(slots), len(levels), self.blocks - 1)) for _ in range(2))
         for at, level in enumerate(levels):
-            floors[:, at], peaks[:, at] = self._read(level, slots)
+            floors[:, at], peaks[:, at] = self.floors(level, slots), self.peaks(level, slots)
         return Past(ids * block_s, (ids + 1) * block_s, floors, peaks)
 
     def _ids(self, level: int) -> Ints:
@@ -251,18 +255,17 @@ class Rings:
         newest = self.newest(level)
         return np.arange(newest - self.blocks + 1, newest, dtype=np.intp)
 
-    def _read(self, level: int, slots: Ints, newest: int = 0) -> tuple[Floats, Floats]:
-        """Return floors and peaks of the newest blocks, 0 for all of them; shape (slots, blocks)."""
+    def _read(self, level: int, slots: Ints, newest: int, read: Callable[[Ints, Ints], Floats]) -> Floats:
+        """Return what is read of the newest blocks, 0 for all of them; shape (slots, blocks)."""
         ids, columns = self._ids(level)[-newest:], self._column[slots]
         moves = columns != RESTS
         if moves.all():
-            return self._levels[level].read(ids, columns)
+            return read(ids, columns)
         first, last = self._first[slots] >> level, self._last[slots] >> level
         seen = (ids >= first[:, None]) & (ids <= last[:, None]) & ~moves[:, None]
-        floors = np.where(seen, self._rest[slots][:, None].astype(np.float64), np.nan)
-        peaks = floors.copy()
-        floors[moves], peaks[moves] = self._levels[level].read(ids, columns[moves])
-        return floors, peaks
+        values = np.where(seen, self._rest[slots][:, None].astype(np.float64), np.nan)
+        values[moves] = read(ids, columns[moves])
+        return values
 
     def _reaches_back_to(self, level: int) -> float:
         """Return when the oldest block of a level began in which anything was seen; infinity for none."""

@@ -7,6 +7,7 @@ import pytest
 from series import MB, MINUTE_S, POLL_S
 
 from agent.detect import floors
+from agent.detect.series import Cohort, Series
 from agent.history.rings import Rings
 
 SLOT = np.array([0])
@@ -91,7 +92,7 @@ def test_the_first_tenth_of_a_life_is_not_judged_but_at_most_an_hour() -> None:
 
 
 def test_start_up_is_taken_out_of_the_floors() -> None:
-    window = filled(FLAT).window(0)
-    judged = floors.judged_floors(window, np.array([0.0]), 960.0)
+    rings = filled(FLAT)
+    judged = floors.judged_floors(rings, 0, Cohort([Series(0, 0.0)]), 960.0)
 
-    assert int(np.isnan(judged[0]).sum() - np.isnan(window.floors[0]).sum()) == 10
+    assert int(np.isnan(judged[0]).sum() - np.isnan(rings.floors(0, SLOT)).sum()) == 10

@@ -36,7 +36,7 @@ def rate_of(row: Floats, onset: int = 0, block_s: float = DAY_S) -> Rates:
 
 
 def interval(found: Rates) -> tuple[float, float, float]:
-    return tuple(found.estimate(0, 1.0))
+    return tuple(found.estimates(1.0)[0])
 
 
 def smooth(rng: np.random.Generator, phi: float, n: int = 120) -> Floats:
@@ -160,7 +160,7 @@ def test_many_rows_are_told_as_one_by_one() -> None:
     together = rates(rows, onsets, DAY_S)
 
     for k in range(20):
-        assert interval(rate_of(rows[k], int(onsets[k]))) == pytest.approx(tuple(together.estimate(k, 1.0)))
+        assert interval(rate_of(rows[k], int(onsets[k]))) == pytest.approx(tuple(together.estimates(1.0)[k]))
 
 
 @given(rows_of, st.data())
