@@ -86,21 +86,36 @@ def quiet_s(rows: Floats, block_s: Floats, *, base: Floats, rate_per_s: Floats, 
     low, high = base - rules.QUIET_BELOW * growth, base + rules.QUIET_ABOVE * growth
     outside = (rows < low[:, None, None]) | (rows > high[:, None, None])
     seen = np.isfinite(rows)
-    blocks = rows.shape[2]
-    from_block = np.where(outside.any(axis=2), blocks - np.argmax(outside[:, :, ::-1], axis=2), 0)
-    quiet = seen & (np.arange(blocks) >= from_block[:, :, None])
+    place = np.arange(rows.shape[2], dtype=np.int16)
+    from_place = np.where(outside, place + 1, 0).max(axis=2)
+    quiet = seen & (place >= from_place[:, :, None])
     count = quiet.sum(axis=2)
     stretch = np.where(count >= rules.MIN_QUIET_BLOCKS, count * block_s, 0.0)
-    series, levels = at = np.nonzero(stretch)
-    slope = rules.QUIET_SLOPE * rate_per_s[series] * block_s[levels]
-    stretch[at] *= _halves_rise(rows[at], quiet[at], count[at]) <= slope * count[at]
-    return np.asarray(stretch.max(axis=1))
+    slope = rules.QUIET_SLOPE * rate_per_s[:, None] * block_s
+    return _longest_even(stretch, slope * count, rows, quiet)
 
 
-def _halves_rise(rows: Floats, quiet: Bools, count: NDArray[np.intp]) -> Floats:
+def _longest_even(stretch: Floats, most: Floats, rows: Floats, quiet: Bools) -> Floats:
+    """Return the longest stretch of each series in which the quiet floors rise by no more than allowed.
+
+    `stretch` and `most` by series and level; 0 for no such stretch.
+    """
+    left = stretch.copy()
+    found = np.zeros(len(left))
+    series = np.flatnonzero(left.any(axis=1))
+    while len(series):
+        at = series, left[series].argmax(axis=1)
+        even = _halves_rise(rows[at], quiet[at]) <= most[at]
+        found[series[even]] = left[at][even]
+        left[at] = 0.0
+        series = series[~even & left[series].any(axis=1)]
+    return found
+
+
+def _halves_rise(rows: Floats, quiet: Bools) -> Floats:
     """Return by how much the quiet floors rise from end to end: twice the way between their halves' means."""
     place = np.cumsum(quiet, axis=1, dtype=np.int16)
-    older = quiet & (place <= count[:, None] // 2)
+    older = quiet & (place <= place[:, -1:] // 2)
     newer = quiet & ~older
     value = np.where(quiet, rows, 0.0)
     means = [(value * part).sum(axis=1) / np.maximum(1, part.sum(axis=1)) for part in (older, newer)]

@@ -6,7 +6,7 @@ and works on all rows together. Time is counted in blocks; the caller knows how 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -65,13 +65,6 @@ def find_rise(rows: Floats, least_growth: Floats | None = None) -> Rise:
     """
     least = np.full(len(rows), -np.inf) if least_growth is None else least_growth
     seen = np.isfinite(rows)
-    unseen = int(np.argmax(seen.any(axis=0)))
-    found = _find_rises(rows[:, unseen:], seen[:, unseen:], least)
-    return replace(found, onset=found.onset + unseen)
-
-
-def _find_rises(rows: Floats, seen: Bools, least: Floats) -> Rise:
-    """Fit rows that were seen all along apart from the others: they are the quicker ones."""
     whole = seen.all(axis=1)
     if whole.all() or not whole.any():
         return _find_rise(rows, seen, least)
@@ -84,13 +77,14 @@ def _find_rises(rows: Floats, seen: Bools, least: Floats) -> Rise:
 def _find_rise(rows: Floats, seen: Bools, least_growth: Floats) -> Rise:
     sums = _Sums.over(rows, seen)
     slope, gain = sums.fits()
-    possible = (sums.count >= MIN_RISE_BLOCKS) & seen
+    possible = (sums.count >= MIN_RISE_BLOCKS) & seen[:, sums.first :]
     gain = np.where(possible & (slope > 0), gain, -np.inf)
-    onset = np.argmax(gain, axis=1)
-    at = (np.arange(len(rows)), onset)
+    place = np.argmax(gain, axis=1)
+    at = (np.arange(len(rows)), place)
     found = np.isfinite(gain[at])
     best = np.where(found, slope[at], 0.0)
-    base = sums.mean_y - best * sums.u_at(onset) / np.maximum(sums.n, 1)
+    base = sums.mean_y - best * sums.u_at(place) / np.maximum(sums.n, 1)
+    onset = np.where(found, sums.first + place, 0)
     blocks = np.where(found, rows.shape[1] - onset, 0)
     rise = Rise(onset, best, base, np.zeros(len(rows)), blocks)
     large = np.flatnonzero(rise.growth >= least_growth)
@@ -105,6 +99,8 @@ class _Sums:
     What depends only on which blocks were seen is worked out once where that is the same for all rows.
     """
 
+    first: int
+    """The first block in which any row was seen; there are no sums before it."""
     n: Floats
     mean_y: Floats
     count: Floats
@@ -115,18 +111,19 @@ class _Sums:
     @classmethod
     def over(cls, rows: Floats, seen: Bools) -> _Sums:
         alike = bool((seen == seen[:1]).all())
-        weight = (seen[:1] if alike else seen).astype(np.float64)
-        n = weight.sum(axis=1)
+        some = seen[:1] if alike else seen
+        n, first = some.sum(axis=1).astype(np.float64), int(np.argmax(some.any(axis=0)))
         mean = np.where(seen, rows, 0.0).sum(axis=1) / np.maximum(n, 1)
+        rows, seen, weight = rows[:, first:], seen[:, first:], some[:, first:].astype(np.float64)
         centred = np.where(seen, rows - mean[:, None], 0.0)
         i = np.arange(rows.shape[1], dtype=np.float64)
         count, t, tt = (_suffix(v) for v in (weight, weight * i, weight * i * i))
         u, uu = t - i * count, tt - 2 * i * t + i * i * count
-        return cls(n, mean, count, u, uu, _since(centred))
+        return cls(first, n, mean, count, u, uu, _since(centred))
 
-    def u_at(self, onset: Ints) -> Floats:
-        """Return the sum of u since the onset of each row."""
-        return np.asarray(self.u[np.arange(len(onset)) if len(self.u) > 1 else 0, onset])
+    def u_at(self, place: Ints) -> Floats:
+        """Return the sum of u of each row since one of its blocks."""
+        return np.asarray(self.u[np.arange(len(place)) if len(self.u) > 1 else 0, place])
 
     def fits(self) -> tuple[Floats, Floats]:
         """Return the slope of the hinge at every block, and by how much it lowers the squared error."""

@@ -147,14 +147,15 @@ class LeakDetector:
 
         `known` are those that were looked at before, with what was found. Returns the slots of the suspects.
         """
-        form = look.shape()
-        hopeful = np.flatnonzero(self._model.bound(form) >= self._borders.suspect)
+        shape = look.shape()
+        form = self._model.form(shape)
+        hopeful = np.flatnonzero(form + self._model.most_of_past >= self._borders.suspect)
         if not len(hopeful):
             return set()
         if len(hopeful) < len(look.series):
-            look, form = look.of(hopeful), form.of(hopeful)
-        measures = look.measures(form)
-        scores = self._model.score(measures)
+            look, shape = look.of(hopeful), shape.of(hopeful)
+        measures = look.measures(shape)
+        scores = self._model.score(measures, form[hopeful])
         grave = np.flatnonzero(scores >= self._borders.suspect)
         if not len(grave):
             return set()

@@ -53,15 +53,19 @@ class Model:
             np.array(alarms["per_process_day"], dtype=np.float64),
         )
 
-    def bound(self, shape: Shape) -> Floats:
-        """Return the highest score each rise can have, whatever was before it."""
-        highest = features.MOST * self.of_past[features.OF_PAST.index("mature")]
-        return np.asarray(self.intercept + _weighed(features.of_shape(shape), self.of_shape) + highest)
+    @property
+    def most_of_past(self) -> float:
+        """The most that what was before a rise can add to what its form says."""
+        return features.MOST * float(self.of_past[features.OF_PAST.index("mature")])
 
-    def score(self, measures: Measures) -> Floats:
-        """Return the log odds that each rise is a leak."""
-        of_shape = _weighed(features.of_shape(measures.shape), self.of_shape)
-        return np.asarray(self.intercept + of_shape + _weighed(features.of_past(measures), self.of_past))
+    def form(self, shape: Shape) -> Floats:
+        """Return the part of each score that is the rise's own form."""
+        return np.asarray(self.intercept + _weighed(features.of_shape(shape), self.of_shape))
+
+    def score(self, measures: Measures, form: Floats | None = None) -> Floats:
+        """Return the log odds that each rise is a leak; `form` is that part of it where it is known."""
+        known = self.form(measures.shape) if form is None else form
+        return np.asarray(known + _weighed(features.of_past(measures), self.of_past))
 
     def score_for(self, false_alarm_every_s: float) -> float:
         """Return the least score measured that sound processes reach no more often than that, each.

@@ -79,9 +79,10 @@ def test_no_score_is_above_its_bound() -> None:
     several = measures(
         fall=[0.0, 0.0, 4e6, 9e6], quiet_s=[1e9, 0.0, 1e5, 1e5], latest_speed=[1.0, 1.0, 1.0, -5.0]
     )
-    bound, score = model().bound(several.shape), model().score(several)
+    bound, score = model().form(several.shape) + model().most_of_past, model().score(several)
 
     assert (score <= bound + 1e-9).all()
+    assert (model().score(several, model().form(several.shape)) == score).all()
 
 
 def test_a_score_is_the_sum_of_its_features() -> None:

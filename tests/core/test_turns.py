@@ -34,7 +34,7 @@ class Watched:
         begun = self.rings.newest(level)
         for at in range(1, 80):
             self.poll((begun + at) << level)
-            if slot in self.turns.due(level, self.cohort).names:
+            if self.turns.due(level, self.cohort).among([slot]):
                 return at
         raise AssertionError("never")
 
