@@ -91,7 +91,7 @@ class Batch:
         seen, cohort = [], Cohort([])
         for at, block in enumerate(table.ids.tolist()):
             t_s = block * self.rings.base_s
-            completed = self.rings.add_block(t_s, slots, table.floors[:, at], table.peaks[:, at])
+            completed = self.rings.add_block(t_s, slots, table.floors[at], table.peaks[at])
             turns = []
             if at == 0 or (table.seen[:, at] != table.seen[:, at - 1]).any():
                 seen = np.flatnonzero(table.seen[:, at]).tolist()
@@ -145,6 +145,7 @@ class _Table:
 
     ids: NDArray[np.int64]
     floors: Floats
+    """Shape (blocks, series), as `peaks`: a block is what is read at once."""
     peaks: Floats
     seen: NDArray[np.bool_]
     """Shape (tapes, blocks)."""
@@ -152,18 +153,16 @@ class _Table:
     @classmethod
     def of(cls, cut: Sequence[_Cut]) -> _Table:
         ids = _grid([one.blocks for one in cut])
-        shape = (sum(len(one.slots) for one in cut), len(ids))
-        floors, peaks = np.full(shape, np.nan), np.full(shape, np.nan)
+        places = [
+            slice(None) if len(one.blocks) == len(ids) else np.searchsorted(ids, one.blocks) for one in cut
+        ]
         seen = np.zeros((len(cut), len(ids)), dtype=np.bool_)
-        row = 0
-        for k, one in enumerate(cut):
-            whole = len(one.blocks) == len(ids)
-            at = slice(None) if whole else np.searchsorted(ids, one.blocks)
-            rows = slice(row, row + len(one.slots))
-            floors[rows, at], peaks[rows, at] = one.floors, one.peaks
+        for k, at in enumerate(places):
             seen[k, at] = True
-            row += len(one.slots)
-        return cls(ids, floors, peaks, seen)
+        floors = _by_block([one.floors for one in cut], places, len(ids))
+        if all(one.peaks is one.floors for one in cut):
+            return cls(ids, floors, floors, seen)
+        return cls(ids, floors, _by_block([one.peaks for one in cut], places, len(ids)), seen)
 
     def back(self, at: int) -> list[int]:
         """Return the tapes that are seen again in a block, after some in which only others were."""
@@ -179,3 +178,13 @@ def _grid(blocks: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Return every block in which any tape was seen; tapes of one machine mostly share them all."""
     some = {one.tobytes(): one for one in blocks}
     return np.unique(np.concatenate(list(some.values())))
+
+
+def _by_block(rows: Sequence[Floats], places: Sequence[Ints | slice], blocks: int) -> Floats:
+    """Return the rows of all tapes as columns, each value in its place; NaN where there is none."""
+    table = np.full((blocks, sum(len(one) for one in rows)), np.nan)
+    column = 0
+    for one, at in zip(rows, places, strict=True):
+        table[at, column : column + len(one)] = one.T
+        column += len(one)
+    return table
