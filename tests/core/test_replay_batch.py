@@ -14,6 +14,8 @@ from agent.replay import Replay, ReplayOptions, Replays, by_pace, tape
 from agent.replay_batch import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.replay_story import Said
 
 MB = 1e6
@@ -54,8 +56,27 @@ def test_side_by_side_each_is_told_as_it_is_alone(seeds: list[int]) -> None:
     assert together == [alone(one, LIMITED) for one in lives]
 
 
+class Asking(Replays):
+    """Asks about every recording in every block, whether anything else is found or not."""
+
+    def _concerned(self, seen: Sequence[int], slots: set[int]) -> Sequence[int]:  # noqa: ARG002 - as inherited
+        for one in self.replays:
+            one._steady = False  # noqa: SLF001 - what is tested is that it may be true
+        return seen
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(0, 2**16), min_size=2, max_size=4))
+@example([3, 4, 5])
+def test_what_was_told_is_not_asked_for_again_without_need(seeds: list[int]) -> None:
+    lives = [life(seed) for seed in seeds]
+
+    assert list(Replays(lives, ReplayOptions()).run()) == list(Asking(lives, ReplayOptions()).run())
+
+
 def test_some_of_these_lives_are_told_something() -> None:
     assert sum(bool(alone(life(seed), LIMITED)) for seed in range(6)) >= 2
+    assert sum(bool(alone(life(seed), ReplayOptions())) for seed in range(6)) >= 2
 
 
 def test_a_life_is_judged_after_a_gap_as_if_nobody_else_had_been_watched() -> None:
