@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from incident_samples import at, process, seen
+from rises import measures
 
+from agent.detect.reasons import Reasons
 from agent.incident_ends import MAX_ORPHANED_S, Successor
 from agent.incident_rules import calm_needed_s, depart, observe, succeed
 from agent.incidents import Change, Incident, IncidentOptions
@@ -27,6 +30,19 @@ def orphaned() -> Incident:
 
 def after(incident: Incident, t_s: float, *successors: Successor) -> tuple[Incident, tuple[Change, ...]]:
     return succeed(incident, successors, at(t_s), OPTIONS, PATIENCE_S)
+
+
+def test_a_detector_s_reasons_are_stored_in_words() -> None:
+    detected = Reasons(measures(), 0)
+    alarm = seen(State.WARNING, 4000)
+    alarm = alarm._replace(verdict=replace(alarm.verdict, reasons=detected))
+    incident, _ = observe(None, alarm, at(4000), OPTIONS)
+    assert incident is not None
+
+    read = Incident.from_json(json.loads(json.dumps(incident.to_json())))
+
+    assert read == incident
+    assert read.members[0].verdict.reasons == tuple(detected)
 
 
 def test_a_successor_that_stays_sound_resolves_it() -> None:

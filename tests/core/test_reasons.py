@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rises import FROM_START, HOUR_S, measures
 
-from agent.detect.reasons import Reasons
+from agent.detect.reasons import Reasons, joined
+from agent.model import Reason
 
 GROWN = 20e6
 """By how much the leak of `rises` has grown, to 120 MB."""
@@ -154,3 +155,16 @@ def test_a_consideration_is_a_sentence_with_its_numbers(
 
 def test_load_is_a_consideration_only_where_it_says_something() -> None:
     assert "not-load" not in reasons({})
+
+
+def test_reasons_are_put_into_words_when_they_are_read_and_after_what_was_known_before() -> None:
+    urgent, kind = Reason("urgent", passed=True, text="urgent"), Reason("kind", passed=True, text="heap")
+    detected = Reasons(measures(), 0)
+
+    both = joined((kind,), joined((urgent,), detected))
+
+    assert isinstance(both, Reasons)
+    assert "told" not in vars(both)
+    assert tuple(both) == (kind, urgent, *detected)
+    assert both == (kind, urgent, *detected)
+    assert joined((kind,), (urgent,)) == (kind, urgent)
