@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -110,13 +110,20 @@ class Lineage:
                 self._take_up(incident, now)
 
     def end(self, departures: Iterable[Departure], now: Instant) -> None:
-        """Sum up who has ended; before the judge forgets them."""
-        ended = []
+        """Sum up who has ended; before the judge forgets them.
+
+        Of very many at once only as many of a service as are kept: the longest lives.
+        """
+        leaving: dict[str, list[Watched]] = {}
         for key, service, _ in departures:
-            watched = self._living.get(key)
-            run = self._sum_up(watched, now) if watched else None
-            if run is not None:
-                ended.append(replace(run, service=service, ended_wall_s=now.wall_s))
+            if (watched := self._living.get(key)) is not None:
+                leaving.setdefault(service, []).append(watched)
+        ended = []
+        for service, some in leaving.items():
+            for watched in nsmallest(KEPT_RUNS, some, key=_started):
+                run = self._gone_on(watched, now) or self._sum_up(watched, now)
+                if run is not None:
+                    ended.append(replace(run, service=service, ended_wall_s=now.wall_s))
         self._keep(ended, now)
 
     def forget(self, key: ProcessKey) -> None:
@@ -245,9 +252,10 @@ class Lineage:
             for others in self._runs.values():
                 others.pop(run.key, None)  # it may have had another service's name
             self._runs.setdefault(run.service, {})[run.key] = run
-            if len(self._runs[run.service]) > KEPT_RUNS:
-                newest = kept(self._runs[run.service].values(), now.wall_s)
-                self._runs[run.service] = {one.key: one for one in newest}
+        for service in {run.service for run in runs}:
+            if len(self._runs[service]) > KEPT_RUNS:
+                newest = kept(self._runs[service].values(), now.wall_s)
+                self._runs[service] = {one.key: one for one in newest}
         if runs:
             self._forget_oldest()
 

@@ -18,13 +18,13 @@ from children import LeakyChild
 from daemon_rig import TOLD, DaemonRig
 
 from agent.history.lineage import RunStore
+from agent.model import ProcessKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from agent.detect.lineage import Lent
-    from agent.model import ProcessKey
     from agent.watch.targets import Selection, Target
 
 MB, MINUTE_S, HOUR_S = 10**6, 60.0, 3600.0
@@ -148,6 +148,26 @@ def test_a_service_that_is_not_started_again_ends_its_lineage(rig: DaemonRig) ->
 
     assert [one.word for one in rig.said(*TOLD)] == ["LEAK", "gone"]
     assert "no process of it has run since" in rig.said("gone")[0].line
+
+
+def test_of_many_that_end_at_once_the_longest_lives_are_summed_up(
+    rig: DaemonRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more of them are kept anyway, and a thousand would take a poll's time."""
+    monkeypatch.setattr("agent.daemon.lineage.KEPT_RUNS", 2)
+    with ExitStack() as stack:
+        pids = []
+        for at in range(4):
+            pids.append(stack.enter_context(LeakyChild(f"recycled{at}")).pid)
+            rig.search()
+            rig.tick()
+            rig.run(2 * MINUTE_S if at < 3 else RUN_S)
+    rig.tick()
+
+    assert rig.daemon is not None
+    runs = rig.daemon._parts.lineage._runs["api"].values()  # noqa: SLF001 - it is told nowhere
+    ended = sorted(ProcessKey.parse(run.key).pid for run in runs if run.ended_wall_s is not None)
+    assert ended == sorted(pids[:2])
 
 
 def test_a_leak_of_one_worker_is_that_workers_and_told_once_for_the_service(tmp_path: Path) -> None:
