@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.detect.series import Cohort
-    from agent.history.rings import Past, Rings
+    from agent.history.past import Past
+    from agent.history.rings import Rings
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]

@@ -16,7 +16,7 @@ from agent.history.rings import Rings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agent.history.rings import Past
+    from agent.history.past import Past
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.intp]

@@ -13,12 +13,12 @@ what it was.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agent.history.level import Level, wider
+from agent.history.past import Past, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,37 +41,6 @@ RESTS = -1
 """The column of a series that rests."""
 NEVER = -2
 """The block in which a series was seen that never was; no block follows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The complete blocks of one level, oldest first; NaN where nothing was seen."""
-
-    level: int
-    block_s: float
-    end_t_s: float
-    """When the newest block ended."""
-    floors: Floats
-    """Shape (series, blocks)."""
-    peaks: Floats
-    """Shape (series, blocks)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """The complete blocks of some series at several levels, oldest first."""
-
-    starts_s: Floats
-    """Shape (levels, blocks), as `ends_s`."""
-    ends_s: Floats
-    floors: Floats
-    """Shape (series, levels, blocks), as `peaks`; NaN where nothing was seen."""
-    peaks: Floats
-
-    @property
-    def block_s(self) -> Floats:
-        """How long the blocks of each level are."""
-        return self.ends_s[:, 0] - self.starts_s[:, 0]
 
 
 class Rings:
