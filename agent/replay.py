@@ -213,6 +213,7 @@ class _Told:
             self._steady &= gravest.weight[0] >= State.SUSPECT
             verdict = self._growth(gravest, row, t_s)
             yield from story.tell(self.tracks[gravest.track].kind, verdict)
+            self._steady &= not story.waits
         near = self._near_limit(row, t_s)
         if near is not None:
             yield from self._stories[Subject.HEAP_PERCENT].tell(str(Subject.HEAP_PERCENT), near)

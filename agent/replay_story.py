@@ -81,6 +81,8 @@ class Story:
         """When it was last suspected; None while nothing is suspected."""
         self._newest: Said | None = None
         self._rates = 0
+        self.waits = False
+        """Whether another rate is told as soon as enough time has passed, though nothing else is found."""
 
     @property
     def idle(self) -> bool:
@@ -95,6 +97,7 @@ class Story:
     def tell(self, kind: str, verdict: Verdict) -> list[Said]:
         """Return what the newest verdict changes."""
         now = Instant(verdict.t_s, verdict.t_s)
+        self.waits = False
         before = self._incident
         seen = Observation("recorded", _PROCESS, verdict)
         # Quiet: a recording is judged in a moment, and `_rate` tells other figures at its own pace.
@@ -134,7 +137,10 @@ class Story:
         told = self._newest
         if verdict.state < State.WARNING or told is None or self._rates >= MAX_RATES:
             return []
-        if not _has_changed(verdict, told):
+        if not _is_another(verdict, told):
+            return []
+        self.waits = not _has_gone_on(verdict, told)
+        if self.waits:
             return []
         self._rates += 1
         return [self._say(str(incident.state), kind, verdict)]
@@ -173,9 +179,16 @@ class Story:
         )
 
 
-def _has_changed(verdict: Verdict, told: Said) -> bool:
+def _is_another(verdict: Verdict, told: Said) -> bool:
+    """Return whether the rate is notably another one than was told."""
     rate = verdict.rate
-    if rate is None or told.rate is None or told.onset_t_s is None:
-        return rate is not None and told.rate is None
-    longer = verdict.t_s - told.t_s >= LONGER * (told.t_s - told.onset_t_s)
-    return longer and abs(rate.value - told.rate.value) > RATE_CHANGE * abs(told.rate.value)
+    if rate is None or told.rate is None:
+        return rate is not None
+    return abs(rate.value - told.rate.value) > RATE_CHANGE * abs(told.rate.value)
+
+
+def _has_gone_on(verdict: Verdict, told: Said) -> bool:
+    """Return whether growth has gone on for long enough since a rate of it was told, if one was."""
+    if told.rate is None or told.onset_t_s is None:
+        return True
+    return verdict.t_s - told.t_s >= LONGER * (told.t_s - told.onset_t_s)
