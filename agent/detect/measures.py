@@ -131,8 +131,12 @@ class Measures(_Rows):
     def product_s2(self) -> Floats:
         """The quiet time times the growth time that makes a leak: less where it is urgent or straight."""
         urgency = np.minimum(rules.MOST_PATIENCE, self.horizon_s / rules.HORIZON_S)
-        straight = np.minimum(1.0, np.maximum(rules.STRAIGHTEST, self.shape.bend / rules.BENT))
-        return np.asarray(rules.QUIET_PRODUCT_S2 * np.maximum(rules.LEAST_SHARE, urgency * straight))
+        return np.asarray(rules.QUIET_PRODUCT_S2 * np.maximum(rules.LEAST_SHARE, urgency * self.bent))
+
+    @cached_property
+    def bent(self) -> Floats:
+        """How far each rise is from straight: 1 for as bent as what fills, and comes to rest, often is."""
+        return np.clip(self.shape.bend / rules.BENT, rules.STRAIGHTEST, 1.0)
 
     @cached_property
     def settled(self) -> Bools:
@@ -146,7 +150,7 @@ class Measures(_Rows):
         slow = np.minimum(rules.SLOW_SHARE * self.doubling_s, rules.SLOW_S)
         from_start = np.maximum(np.maximum(rules.FROM_START_S, slow), rules.FROM_START_COVER * self.age_s)
         needed = np.where(self.settled, after_quiet, from_start)
-        return np.where(self.loaded, np.maximum(needed, rules.LOADED_S), needed)
+        return np.maximum(needed, self.load_wait_s)
 
     @cached_property
     def busier(self) -> Bools:
@@ -156,11 +160,17 @@ class Measures(_Rows):
         return np.asarray((self.work_rise >= least) & short & ~self.unloaded)
 
     @cached_property
-    def loaded(self) -> Bools:
-        """Whether a day has to pass, as each rise may be its load's; not if the limit comes before."""
+    def load_wait_s(self) -> Floats:
+        """How long each rise must last as it may be its load's; 0 if not, or if the limit comes before.
+
+        From the start less where it is straight: what more work fills bends, and where a leak makes each
+        piece of work dearer (a listener more for every event) both rise, but memory in a line.
+        """
+        follows = self.load_share >= rules.LOAD_SHARE
+        wait_s = rules.LOADED_S * np.where(self.settled | follows, 1.0, self.bent)
         full_s = 3600.0 * self.headroom / np.maximum(self.shape.rate_per_hour, 1e-9)
-        waits = self.shape.lasted_s + full_s >= rules.LOADED_S
-        return np.asarray(((self.load_share >= rules.LOAD_SHARE) | self.busier) & waits)
+        waits = self.shape.lasted_s + full_s >= wait_s
+        return np.where((follows | self.busier) & waits, wait_s, 0.0)
 
     @cached_property
     def counted_s(self) -> Floats:

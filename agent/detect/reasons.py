@@ -54,7 +54,7 @@ class _Rise(NamedTuple):
     more_work: float
     work_rise: float
     busier: bool
-    loaded: bool
+    load_wait_s: float
 
 
 _columns = attrgetter(*(f"shape.{name}" if hasattr(Shape, name) else name for name in _Rise._fields))
@@ -226,5 +226,11 @@ def _load(rise: _Rise) -> tuple[Reason, ...]:
         return (Reason("not-load", passed=True, text=f"the load explains only {share}"),)
     else:
         return ()
-    until = f" (until {format_duration(rules.LOADED_S)})" if rise.loaded else ", but its limit is near"
-    return (Reason("not-load", passed=not rise.loaded, text=says + until),)
+    passed, wait = rise.counted_s >= rise.load_wait_s, format_duration(rise.load_wait_s)
+    if not rise.load_wait_s:
+        says += ", but its limit is near"
+    elif passed:
+        says += f", but it has grown for longer than {wait}"
+    else:
+        says += f" (until {wait})"
+    return (Reason("not-load", passed=passed, text=says),)

@@ -14,6 +14,8 @@ from agent.model import Reason
 GROWN = 20e6
 """By how much the leak of `rises` has grown, to 120 MB."""
 BRIEF = {"lasted_s": 70 * 60.0, "quiet_s": 8 * HOUR_S}
+GROWING = FROM_START | {"lasted_s": 10.4 * HOUR_S, "above_s": 10.4 * HOUR_S, "age_s": 11 * HOUR_S}
+"""Two fifths of the time for which growth has to go on that may be its load's."""
 FEW_BLOCKS = {"block_s": 600.0}
 """Two hours are twelve of them."""
 
@@ -61,12 +63,15 @@ def reasons(different: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         ({"end_speed": 0.5, "end_speed_error": 0.2 / 1.65}, ["not-slowing"]),
         ({"load_share": 0.69}, []),
         ({"load_share": 0.7}, ["lasting", "not-load"]),
-        ({"load_share": 0.7, "lasted_s": 26 * HOUR_S}, ["not-load"]),
+        ({"load_share": 0.7, "lasted_s": 26 * HOUR_S, "above_s": 26 * HOUR_S}, []),
         ({"unloaded": True}, []),
         ({"work_rise": 1.74}, []),
         ({"work_rise": 1.75}, ["lasting", "not-load"]),
         ({"work_rise": 1.75, "headroom": 200e6}, []),
         (FROM_START | {"work_rise": 1.6}, ["lasting", "not-load"]),
+        (GROWING | {"work_rise": 1.6, "bend": 0.02}, []),
+        (GROWING | {"work_rise": 1.6, "bend": 0.021}, ["lasting", "not-load"]),
+        (GROWING | {"load_share": 0.7, "bend": 0.01}, ["lasting", "not-load"]),
         ({"more_work": 1.5}, []),
         ({"more_work": 2.0}, ["lasting"]),
     ],
@@ -128,6 +133,17 @@ def test_a_consideration_fails_just_beyond_its_border(different: dict[str, Any],
             {"work_rise": 2.345},
             "not-load",
             "up to 2.3 times as much was done as earlier in its life (until 26h)",
+        ),
+        (
+            GROWING | {"work_rise": 2.345, "bend": 0.02},
+            "not-load",
+            "up to 2.3 times as much was done as earlier in its life,"
+            " but it has grown for longer than 10h24m",
+        ),
+        (
+            GROWING | {"work_rise": 2.345, "bend": 0.025},
+            "not-load",
+            "up to 2.3 times as much was done as earlier in its life (until 13h)",
         ),
         (
             {"work_rise": 2.345, "headroom": 12.5e6},
