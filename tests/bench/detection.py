@@ -1,10 +1,10 @@
 """Prints how well leakwatch and other published rules find leaks, on the same cases.
 
-python tests/bench/detection.py [--sets real,public,services,harder,generated,injected,month] [--seeds N]
-                                [--first-seed N] [--json] [--readme]
+python tests/bench/detection.py [--sets real,public,services,harder,later,generated,injected,month]
+                                [--seeds N] [--first-seed N] [--json] [--readme]
 
 real, public: recordings that the weights are learnt from, in tests/data/corpus. services,
-harder: recordings that they have not seen. injected: ramps of known rate added to the sound of real.
+harder, later: recordings that they have not seen. injected: ramps of known rate added to the sound of real.
 generated: series of known truth, twelve hours each. month: the sound kinds of these over thirty days.
 --readme writes the table of these sets into README.md, and draws docs/picture/verdicts.svg anew.
 """

@@ -71,11 +71,12 @@ def test_the_corpus_holds_what_its_origin_says() -> None:
     real, public = load("real"), load("public")
     assert (len(real), sum(one.truth.leaks for one in real)) == (44, 22)
     assert (len(public), sum(one.truth.leaks for one in public)) == (29, 5)
-    services, harder = load("services"), load("harder")
+    services, harder, later = load("services"), load("harder"), load("later")
     assert (len(services), sum(one.truth.leaks for one in services)) == (55, 27)
     assert (len(harder), sum(one.truth.leaks for one in harder)) == (46, 17)
-    assert all(len(one.recording.t_s) > 30 for one in real + services + harder)
-    assert not {one.program for one in services + harder} & {one.program for one in real + public}
+    assert (len(later), sum(one.truth.leaks for one in later)) == (58, 29)
+    assert all(len(one.recording.t_s) > 30 for one in real + services + harder + later)
+    assert not {one.program for one in services + harder + later} & {one.program for one in real + public}
 
 
 def test_a_ramp_is_added_from_its_onset_on_to_all_that_would_grow() -> None:
