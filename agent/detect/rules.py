@@ -82,8 +82,8 @@ LOAD_SHARE = 0.7
 LOADED_S = 26 * 3600.0
 """... so long, ..."""
 WORK_ROSE = 1.6
-"""... and so must growth from the start where in the course of a life so many times as much was done, less where
-it is straighter than `BENT`, ..."""
+"""... and so must growth from the start where in the course of a life so many times as much was done, less
+where it is straighter than `BENT`, ..."""
 WORK_ROSE_AFTER_QUIET = 1.75
 """... and growth after a quiet time where it was so much: a leak may cost time itself."""
 WORK_ALIKE = 1.5

@@ -137,8 +137,10 @@ def test_a_consideration_fails_just_beyond_its_border(different: dict[str, Any],
         (
             GROWING | {"work_rise": 2.345, "bend": 0.02},
             "not-load",
-            "up to 2.3 times as much was done as earlier in its life,"
-            " but it has grown for longer than 10h24m",
+            (
+                "up to 2.3 times as much was done as earlier in its life, "
+                "but it has grown for longer than 10h24m"
+            ),
         ),
         (
             GROWING | {"work_rise": 2.345, "bend": 0.025},
