@@ -163,11 +163,13 @@ class Measures(_Rows):
     def load_wait_s(self) -> Floats:
         """How long each rise must last as it may be its load's; 0 if not, or if the limit comes before.
 
-        From the start less where it is straight: what more work fills bends, and where a leak makes each
-        piece of work dearer (a listener more for every event) both rise, but memory in a line.
+        From the start less where it is straight, unless it began with more work after a quiet time: what
+        more work fills bends, and where a leak makes each piece of work dearer (a listener more for every
+        event) both rise, but memory in a line.
         """
         follows = self.load_share >= rules.LOAD_SHARE
-        wait_s = rules.LOADED_S * np.where(self.settled | follows, 1.0, self.bent)
+        began = self.settled | (self.more_work >= rules.WORK_ALIKE)
+        wait_s = rules.LOADED_S * np.where(began | follows, 1.0, self.bent)
         full_s = 3600.0 * self.headroom / np.maximum(self.shape.rate_per_hour, 1e-9)
         waits = self.shape.lasted_s + full_s >= wait_s
         return np.where((follows | self.busier) & waits, wait_s, 0.0)

@@ -72,6 +72,7 @@ def reasons(different: dict[str, Any]) -> dict[str, tuple[bool, str]]:
         (GROWING | {"work_rise": 1.6, "bend": 0.02}, []),
         (GROWING | {"work_rise": 1.6, "bend": 0.021}, ["lasting", "not-load"]),
         (GROWING | {"load_share": 0.7, "bend": 0.01}, ["lasting", "not-load"]),
+        (GROWING | {"work_rise": 1.6, "more_work": 1.5, "bend": 0.01}, ["lasting", "not-load"]),
         ({"more_work": 1.5}, []),
         ({"more_work": 2.0}, ["lasting"]),
     ],
