@@ -73,7 +73,8 @@ def running(classes: Path, program: str, *options: str, within: Sequence[str] = 
             yield Jvm(child, process_of(int(children[0]) if children else child.pid, runtime="jvm"))
         finally:
             child.kill()
-            Path(f"/tmp/.java_pid{child.pid}").unlink(missing_ok=True)
+            for left in (".java_pid", ".attach_pid"):
+                Path(f"/tmp/{left}{child.pid}").unlink(missing_ok=True)
 
 
 class FalseJvm(NamedTuple):
@@ -104,4 +105,5 @@ def false_jvm(how: str, folder: Path) -> Iterator[FalseJvm]:
             yield FalseJvm(process_of(child.pid, runtime="jvm"), child)
         finally:
             child.kill()
-            Path(f"/tmp/.java_pid{child.pid}").unlink(missing_ok=True)
+            for left in (".java_pid", ".attach_pid"):
+                Path(f"/tmp/{left}{child.pid}").unlink(missing_ok=True)

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from children import LeakyChild, process_of
-from planted_jvms import Jvm, false_jvm, needs_java, needs_root, running
+from planted_jvms import FalseJvm, Jvm, false_jvm, needs_java, needs_root, running
 
 from agent.evidence.jvm import attach
 from agent.evidence.kernel.procfs import HeldProcess
 from agent.evidence.source import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.evidence.jvm.hotspot import Hotspot
     from agent.model import Process
 
 NOBODY = 65534
@@ -76,7 +79,38 @@ def test_a_speaker_killed_at_any_moment_leaves_the_jvm_running(static_map: Jvm) 
 
     static_map.grow(10)
     assert "StaticMap$Session" in ask(static_map.process, "GC.class_histogram -all")
-    assert not Path(f"/tmp/.attach_pid{static_map.process.key.pid}").exists()
+    assert not attach_file(static_map).exists()
+
+
+@needs_java
+def test_a_jvm_that_stands_still_for_longer_than_we_wait_prints_no_thread_dump(
+    static_map: Jvm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full collection, a frozen cgroup, a suspended host: SIGQUIT is served long after we gave up."""
+    pid = static_map.process.key.pid
+    with monkeypatch.context() as frozen:
+        frozen.setattr(attach.hotspot, "prove", stopping_after(attach.hotspot.prove))
+        for _ in range(2):
+            with pytest.raises(SourceError, match=IN_TIME):
+                ask(static_map.process, timeout_s=2.0)
+            os.kill(pid, signal.SIGCONT)
+            static_map.grow(1)
+
+    assert "OpenJDK" in ask(static_map.process)
+    static_map.grow(1)  # no thread dump lies before the answer
+    assert not attach_file(static_map).exists()
+
+
+def stopping_after(prove: Callable[[HeldProcess], Hotspot]) -> Callable[[HeldProcess], Hotspot]:
+    """Stop a JVM in the moment between the last look at its state and the signal."""
+
+    def proved(held: HeldProcess) -> Hotspot:
+        jvm = prove(held)
+        os.kill(held.key.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, held.key.pid, os.WSTOPPED | os.WNOWAIT)
+        return jvm
+
+    return proved
 
 
 @needs_java
@@ -147,7 +181,33 @@ def test_a_false_jvm_costs_a_sentence(how: str, why: str, tmp_path: Path) -> Non
             ask(lying.process, timeout_s=2.0)
 
         assert lying.signals() == (1 if how == "nothing" else 0)
-        assert not Path(f"/tmp/.attach_pid{lying.process.key.pid}").exists()
+        assert attach_file(lying).exists() == (how == "nothing")
+
+
+def test_a_jvm_that_has_not_answered_is_signalled_once(tmp_path: Path) -> None:
+    with false_jvm("nothing", tmp_path) as lying:
+        for _ in range(2):
+            with pytest.raises(SourceError, match=IN_TIME):
+                ask(lying.process, timeout_s=1.5)
+
+        assert lying.signals() == 1
+
+
+@pytest.mark.parametrize("content", ["", "?{start}", "!0", "!{start}0"])
+def test_a_file_left_by_another_tool_or_an_earlier_run_is_no_request_of_ours(
+    content: str, tmp_path: Path
+) -> None:
+    with false_jvm("nothing", tmp_path) as lying:
+        attach_file(lying).write_text(content.format(start=lying.process.key.start_ticks))
+        with pytest.raises(SourceError, match=IN_TIME):
+            ask(lying.process, timeout_s=1.5)
+
+        assert lying.signals() == 1
+        assert attach_file(lying).read_text() == f"!{lying.process.key.start_ticks}"
+
+
+def attach_file(jvm: Jvm | FalseJvm) -> Path:
+    return Path(f"/tmp/.attach_pid{jvm.process.key.pid}")
 
 
 def test_another_process_that_listens_in_the_jvms_place_is_told_nothing(tmp_path: Path) -> None:
@@ -165,7 +225,7 @@ def test_another_process_that_listens_in_the_jvms_place_is_told_nothing(tmp_path
 def test_a_link_in_the_place_of_the_attach_file_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     with false_jvm("nothing", tmp_path) as lying:
-        planted = Path(f"/tmp/.attach_pid{lying.process.key.pid}")
+        planted = attach_file(lying)
         planted.symlink_to(victim)
         with pytest.raises(SourceError, match=IN_TIME):
             ask(lying.process, timeout_s=2.0)
@@ -176,7 +236,7 @@ def test_a_link_in_the_place_of_the_attach_file_is_not_followed(tmp_path: Path) 
 
 def test_a_folder_in_the_place_of_the_attach_file_is_a_sentence(tmp_path: Path) -> None:
     with false_jvm("nothing", tmp_path) as lying:
-        planted = Path(f"/tmp/.attach_pid{lying.process.key.pid}")
+        planted = attach_file(lying)
         planted.mkdir()
         try:
             with pytest.raises(SourceError, match=r"\.attach_pid\d+ cannot be put into its /tmp"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from agent.text import lines_of, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.evidence.jvm.hotspot import Hotspot
     from agent.evidence.kernel.procfs import HeldProcess
 
 MAX_REASON_CHARS = 200
@@ -63,13 +62,11 @@ def speak(name: str, held: HeldProcess, verb: str, text: str, *, timeout_s: floa
         jvm = hotspot.prove(held)
         with held.folder(".") as process_fd, tmp_folder(held) as tmp_fd:
             own_ms = int(timeout_s * OWN_SHARE * 1000)
-            numbers = (process_fd, tmp_fd, held.key.pid, jvm.inner_pid, jvm.uid, jvm.gid, own_ms, max_bytes)
+            run_of = (held.key.pid, held.key.start_ticks, jvm.inner_pid, jvm.uid, jvm.gid)
+            numbers = (process_fd, tmp_fd, *run_of, own_ms, max_bytes)
             command = [sys.executable, "-I", "-S", _SPEAKER, verb, text, *map(str, numbers)]
             fds = (process_fd, tmp_fd)
-            try:
-                outcome = run(name, command, timeout_s=timeout_s, max_bytes=max_bytes, pass_fds=fds)
-            finally:
-                _remove_attach_file(jvm, tmp_fd)
+            outcome = run(name, command, timeout_s=timeout_s, max_bytes=max_bytes, pass_fds=fds)
     except RefusedError as refusal:
         raise SourceError(f"{name}: {refusal}") from None
     if outcome.code != 0:
@@ -96,9 +93,3 @@ def tmp_folder(held: HeldProcess) -> Iterator[int]:
             ) from None
         stack.callback(os.close, tmp)
         yield tmp
-
-
-def _remove_attach_file(jvm: Hotspot, tmp_fd: int) -> None:
-    """Remove what a speaker that was killed has left."""
-    with suppress(OSError):
-        os.unlink(f".attach_pid{jvm.inner_pid}", dir_fd=tmp_fd)

@@ -29,7 +29,13 @@ CHUNK_BYTES = 65536
 WAIT_S = 0.02
 """Between two looks for the socket of a JVM that has been asked to open it; the JDK begins with as much."""
 DUMP_FILE = "heap.hprof"
+NOT_SENT, SENT = b"?", b"!"
+"""What a file that asks for the socket begins with, before the start of the run that it asks."""
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class LateError(Exception):
+    """The time is up; no OSError, which would be taken for a file's."""
 
 
 class Task(NamedTuple):
@@ -40,6 +46,7 @@ class Task(NamedTuple):
     tmp_fd: int
     """The folder /tmp of the JVM's own mount namespace."""
     pid: int
+    start_ticks: int
     inner_pid: int
     uid: int
     gid: int
@@ -56,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         _become(task.uid, task.gid)
         {"ask": _ask, "make": _make, "sweep": _sweep}[verb](task, text)
-    except TimeoutError:
+    except LateError:
         _fail("no whole answer in time: the JVM is busy, or stopped")
     except OSError as error:
         _fail(error.strerror or type(error).__name__)
@@ -64,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _late(number: int, frame: object) -> NoReturn:  # noqa: ARG001 - what a handler is called with
     """End whatever it does: also an answer that comes drop by drop."""
-    raise TimeoutError
+    raise LateError
 
 
 def _become(uid: int, gid: int) -> None:
@@ -80,6 +87,7 @@ def _become(uid: int, gid: int) -> None:
 
 def _ask(task: Task, command: str) -> None:
     with contextlib.closing(_connected(task) or _attached(task)) as line:
+        _remove(f".attach_pid{task.inner_pid}", task.tmp_fd)
         words = [PROTOCOL, b"jcmd", command.encode(), *[b""] * (ARGUMENTS - 1)]
         line.sendall(b"".join(word + b"\0" for word in words))
         size_bytes = 0
@@ -127,29 +135,63 @@ def _connect(task: Task, path: str, name: str) -> socket.socket | None:
 
 def _attached(task: Task) -> socket.socket:
     """Let the JVM open its socket: SIGQUIT, while a file of ours says that it is not for a thread dump."""
+    _ask_for_socket(task)
+    while True:
+        select.select([], [], [], WAIT_S)
+        if line := _connected(task):
+            return line
+
+
+def _ask_for_socket(task: Task) -> None:
+    """Send the signal, once in the process's life until it has answered.
+
+    It may stand still (a collection, a frozen cgroup) and look for the file when we have long given up: to
+    take the file away, or to send a second signal, would be answered by a thread dump on the program's own
+    output. So the file stays, and says which run the signal was sent to.
+    """
     name = f".attach_pid{task.inner_pid}"
-    _create(name, task.tmp_fd)
+    run = b"%d" % task.start_ticks
+    if _content(name, task.tmp_fd) == SENT + run:
+        return
+    _check_signals(task.process_fd)
+    file = _create(name, task.tmp_fd, NOT_SENT + run)
     try:
-        _check_signals(task.process_fd)
         os.kill(task.pid, signal.SIGQUIT)
-        while True:
-            select.select([], [], [], WAIT_S)
-            if line := _connected(task):
-                return line
+        os.pwrite(file, SENT, 0)
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=task.tmp_fd)
+        os.close(file)
 
 
-def _create(name: str, folder: int) -> None:
-    """Make the file anew: HotSpot wants it to be its user's."""
+def _content(name: str, folder: int) -> bytes:
+    """Return what stands in the file; nothing where it is missing, or not of the JVM's user."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        file = os.open(name, flags, dir_fd=folder)
+    except OSError:
+        return b""
+    try:
+        about = os.fstat(file)
+        ours = stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid()
+        return os.read(file, CHUNK_BYTES) if ours else b""
+    finally:
+        os.close(file)
+
+
+def _create(name: str, folder: int, content: bytes) -> int:
+    """Make the file anew, HotSpot wants it to be its user's, and return it, open."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=folder)
-        os.close(os.open(name, flags, 0o600, dir_fd=folder))
+        _remove(name, folder)
+        file = os.open(name, flags, 0o600, dir_fd=folder)
+        os.write(file, content)
     except OSError as error:
         _fail(f"{name} cannot be put into its /tmp: {error.strerror}")
+    return file
+
+
+def _remove(name: str, folder: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
 
 
 def _check_signals(process_fd: int) -> None:
@@ -174,8 +216,7 @@ def _sweep(task: Task, name: str) -> None:
     except FileNotFoundError:
         return
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(DUMP_FILE, dir_fd=folder)
+        _remove(DUMP_FILE, folder)
     finally:
         os.close(folder)
     os.rmdir(name, dir_fd=task.tmp_fd)
